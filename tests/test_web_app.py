@@ -1,0 +1,196 @@
+import dataclasses
+import socket
+import threading
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from vaeiso_monitor.errors import ConfigError
+from vaeiso_monitor.telemetry import ModelFacts, State, Telemetry
+from vaeiso_monitor.web import ServerConfig, serve, web_app
+
+ANY_PORT = ServerConfig(port=0)
+MODEL = ModelFacts("v1", 100.0, 0.01, 8, "cpu", 30.5, 0.001)
+
+
+@pytest.fixture
+def telemetry():
+    return Telemetry(CollectorRegistry(), version="1.0")
+
+
+@pytest.fixture
+def client(telemetry):
+    app = web_app(telemetry.status, telemetry.registry, stall_seconds=30)
+    with serve(app, ANY_PORT) as served, httpx.Client(base_url=served.url) as client:
+        yield client
+
+
+def test_metrics_come_as_text_by_default(client, telemetry):
+    telemetry.records_received("kafka", "t", 12, 100)
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'vaeiso_records_received_total{source="kafka",topic="t"} 12.0' in answer.text
+
+
+def test_metrics_come_as_openmetrics_to_those_who_ask(client):
+    answer = client.get("/metrics", headers={"accept": "application/openmetrics-text"})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.text.endswith("# EOF\n")
+    names = {family.name for family in text_string_to_metric_families(answer.text)}
+    assert {"vaeiso_build", "vaeiso_nats", "process_resident_memory_bytes"} <= names
+
+
+def test_metrics_can_be_chosen_by_name(client):
+    answer = client.get("/metrics", params={"name[]": "vaeiso_ready"})
+    samples = [line for line in answer.text.splitlines() if not line.startswith("#")]
+    assert samples == ["vaeiso_ready 0.0"]
+
+
+def test_readiness_names_what_is_missing_until_there_is_nothing(client, telemetry):
+    telemetry.state_changed(State.WARMING_UP)
+    telemetry.warming_up(20, 500)
+    telemetry.sink_connected("webhook", connected=False)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "ready": False,
+        "reasons": [
+            "warming up: 20 of 500 records collected",
+            "sink webhook is not connected",
+        ],
+    }
+    telemetry.sink_connected("webhook", connected=True)
+    telemetry.model_serving(MODEL)
+    telemetry.state_changed(State.RUNNING)
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {"ready": True, "reasons": []}
+
+
+def test_health_follows_the_heartbeat(telemetry):
+    late = 0.0
+
+    def status():
+        now = telemetry.status()
+        return dataclasses.replace(now, now=now.now + late)
+
+    app = web_app(status, telemetry.registry, stall_seconds=30)
+    with serve(app, ANY_PORT) as served:
+        assert httpx.get(f"{served.url}/healthz").json() == {"healthy": True, "reasons": []}
+        late = 300.0
+        answer = httpx.get(f"{served.url}/healthz")
+        assert answer.status_code == 503
+        assert answer.json()["reasons"] == ["the loop has made no turn for 300 seconds"]
+
+
+def test_health_ends_with_the_daemon(client, telemetry):
+    telemetry.failed("the disk is full")
+    telemetry.state_changed(State.FAILED)
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["failed: the disk is full"]
+
+
+def test_not_ready_is_not_ill(client, telemetry):
+    telemetry.state_changed(State.TRAINING)
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
+
+
+def test_status_is_json(client, telemetry):
+    telemetry.records_received("kafka", "t", 12, 100)
+    shown = client.get("/api/v1/status").json()
+    assert shown["records"]["received"] == 12
+    assert shown["records"]["waiting"] == 12
+    assert shown["ready"] is False
+    assert shown["version"] == "1.0"
+
+
+def test_the_index_links_to_the_rest_and_every_link_answers(client, telemetry):
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    for path in ("/api/v1/status", "/metrics", "/healthz", "/readyz"):
+        assert f'href="{path}"' in page.text
+        assert client.get(path).status_code in (200, 503)
+    assert "http" not in page.text
+    assert "Not ready" in page.text
+    telemetry.model_serving(MODEL)
+    telemetry.state_changed(State.RUNNING)
+    assert "0 records scored" in client.get("/").text
+
+
+def test_a_fault_of_ours_shows_no_traceback(telemetry):
+    def status():
+        raise RuntimeError("internal detail")
+
+    with serve(web_app(status, telemetry.registry), ANY_PORT) as served:
+        answer = httpx.get(f"{served.url}/api/v1/status")
+        assert answer.status_code == 500
+        assert "internal detail" not in answer.text
+        assert "Traceback" not in answer.text
+        assert httpx.get(f"{served.url}/metrics").status_code == 200
+
+
+def test_unknown_paths_and_methods_are_refused(client):
+    assert client.get("/docs").status_code == 404
+    assert client.post("/api/v1/status").status_code == 405
+
+
+def test_a_port_in_use_is_a_config_error_that_names_the_key(telemetry):
+    app = web_app(telemetry.status, telemetry.registry)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(ConfigError, match=rf"server.port = {port} is in use"),
+            serve(app, ServerConfig(port=port)),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "plant.example"])
+def test_other_machines_are_let_in_only_on_purpose(telemetry, host):
+    app = web_app(telemetry.status, telemetry.registry)
+    with (
+        pytest.raises(ConfigError, match=r"server\.allow_remote = true"),
+        serve(app, ServerConfig(host=host, port=0)),
+    ):
+        pass
+
+
+def test_remote_binding_works_when_it_is_meant(telemetry):
+    app = web_app(telemetry.status, telemetry.registry)
+    with serve(app, ServerConfig(host="0.0.0.0", port=0, allow_remote=True)) as served:
+        port = served.url.rsplit(":", 1)[1]
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+
+
+def test_an_address_of_another_machine_is_a_config_error(telemetry):
+    app = web_app(telemetry.status, telemetry.registry)
+    config = ServerConfig(host="192.0.2.7", port=0, allow_remote=True)
+    with pytest.raises(ConfigError, match="no address of this machine"), serve(app, config):
+        pass
+
+
+def test_the_thread_ends_with_the_block_and_the_port_is_free_again(telemetry):
+    app = web_app(telemetry.status, telemetry.registry)
+    with serve(app, ANY_PORT) as served:
+        port = int(served.url.rsplit(":", 1)[1])
+        assert served.alive
+        assert any(thread.name == "web" for thread in threading.enumerate())
+    assert not served.alive
+    assert all(thread.name != "web" for thread in threading.enumerate())
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/healthz")
+    with serve(app, ServerConfig(port=port)) as again:
+        assert httpx.get(f"{again.url}/healthz").status_code == 200
+
+
+def test_a_server_switched_off_has_no_thread(telemetry):
+    app = web_app(telemetry.status, telemetry.registry)
+    with serve(app, ServerConfig(enabled=False)) as served:
+        assert served.url is None
+        assert served.alive
+        assert all(thread.name != "web" for thread in threading.enumerate())

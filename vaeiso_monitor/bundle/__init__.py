@@ -1,0 +1,7 @@
+"""Bundles: the artefact, the store that keeps them, and the engine that runs one."""
+
+from vaeiso_monitor.bundle.artefact import Bundle
+from vaeiso_monitor.bundle.engine import Engine, Explanation, Launched, Scored
+from vaeiso_monitor.bundle.store import BundleStore, StoreConfig
+
+__all__ = ["Bundle", "BundleStore", "Engine", "Explanation", "Launched", "Scored", "StoreConfig"]

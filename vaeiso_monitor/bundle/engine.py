@@ -1,0 +1,112 @@
+"""A bundle at work on its device: bytes in, nats out, and the reasons for a score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vaeiso_monitor.model import Scorer
+from vaeiso_monitor.records import Decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from vaeiso_monitor.bundle.artefact import Bundle
+    from vaeiso_monitor.model import Pending
+    from vaeiso_monitor.records import Schema
+    from vaeiso_monitor.types import RawBatch, Records, Reject
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A batch on its way through the device: ``x`` float32 [n, m] are its encoded records."""
+
+    batch: RawBatch
+    records: Records
+    rejects: Sequence[Reject]
+    x: NDArray[np.float32]
+    pending: Pending
+    seconds: Mapping[str, float]
+
+    def wait(self) -> Scored:
+        """Wait for the device and return the scores."""
+        return Scored(self.batch, self.records, self.rejects, self.x, self.pending.result())
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A scored batch: ``nats`` float64 [n] belong to ``records``; ``rejects`` were not scored."""
+
+    batch: RawBatch
+    records: Records
+    rejects: Sequence[Reject]
+    x: NDArray[np.float32]
+    nats: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why k records score as they do: nats = sum of features + sum of latents + constant.
+
+    ``feature_nats`` [k, f] (distortion) is by the schema's features, ``latent_nats`` [k, n] (rate)
+    by latents; ``expected`` holds for each feature the k values that the model expected instead.
+    """
+
+    nats: NDArray[np.float64]
+    feature_nats: NDArray[np.float64]
+    latent_nats: NDArray[np.float64]
+    constant: float
+    expected: Sequence[Sequence[Any]]
+
+
+class Engine:
+    """Decoder, encoder, scorer and threshold of one bundle, ready on a device.
+
+    One thread launches; the bundle never changes underneath, so a batch sees one version only.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device, schema: Schema | None = None) -> None:
+        self.bundle = bundle
+        self.device = device
+        # ranges and policies of the config hold at once; the columns are those of the bundle
+        self.decoder = Decoder(schema or bundle.schema)
+        self._scorer = Scorer(bundle.model, bundle.scoring, device)
+        self._starts = [feature.start for feature in bundle.encoder.features]
+
+    def launch(self, batch: RawBatch) -> Launched:
+        """Decode and encode a batch and start its scoring; returns before the scores are there."""
+        started = perf_counter()
+        records, rejects = self.decoder.decode(batch)
+        decoded = perf_counter()
+        x = self.bundle.encoder.encode(records)
+        encoded = perf_counter()
+        pending = self._scorer.launch(x)
+        seconds = {"decode": decoded - started, "encode": encoded - decoded}
+        return Launched(batch, records, rejects, x, pending, seconds)
+
+    def score(self, records: Records) -> NDArray[np.float64]:
+        """Return the nats [n] of records that are already decoded."""
+        return self._scorer.score(self.bundle.encoder.encode(records))
+
+    def explain(self, x: NDArray[np.float32]) -> Explanation:
+        """Split the scores of encoded records [k, m] into their parts."""
+        parts = self._scorer.explain(x)
+        return Explanation(
+            nats=parts.nats,
+            feature_nats=np.add.reduceat(
+                parts.distortion_nats.astype(np.float64), self._starts, axis=1
+            ),
+            latent_nats=parts.rate_nats.astype(np.float64),
+            constant=parts.constant,
+            expected=list(self.bundle.encoder.inverse(parts.expected).values()),
+        )
+
+    def close(self) -> None:
+        """Stop the scorer's worker."""
+        self._scorer.close()

@@ -1,0 +1,122 @@
+"""``models``: what the store holds, and which bundle serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vaeiso_monitor.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from vaeiso_monitor.errors import BundleError
+
+if TYPE_CHECKING:
+    from vaeiso_monitor.bundle import Bundle, BundleStore
+
+models = typer.Typer(name="models", help="List, show and promote bundles.", no_args_is_help=True)
+
+Version = Annotated[
+    str, typer.Argument(metavar="VERSION", help="A version, or a unique beginning or end of it.")
+]
+
+
+@models.command("list")
+def list_(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List the bundles of the store, oldest first; * marks the one that serves."""
+    store = _store(config)
+    rows = [_row(store, version) for version in store.versions()]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        print(f"no bundles in {store.path}: `run` or `train` makes the first")
+        return
+    table = Table("", "version", "records", "beta", "held-out nats", "alert line", "isometry")
+    for row in rows:
+        if "error" in row:
+            table.add_row("!", row["version"], "", "", "", "", row["error"])
+            continue
+        table.add_row(
+            "*" if row["serving"] else "",
+            row["version"],
+            f"{row['records']:,}",
+            f"{row['beta']:g}",
+            f"{row['held_out_nats']:.2f}",
+            f"{row['threshold_nats']:.2f}",
+            {True: "healthy", False: "NOT healthy", None: "not measured"}[row["isometry_healthy"]],
+        )
+    Console().print(table)
+
+
+@models.command()
+def show(
+    version: Version, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
+) -> None:
+    """Show one bundle: how it was trained, its alert line, and its latents."""
+    store = _store(config)
+    bundle = store.load(version)
+    facts = {**_facts(store, bundle), "threshold_note": bundle.threshold.note, **bundle.summary}
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    Console().print(_shown(bundle, facts))
+
+
+@models.command()
+def promote(version: Version, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Let a bundle serve; a running daemon takes it up when it is restarted."""
+    store = _store(config)
+    name = store.resolve(version)
+    store.promote(name)
+    print(f"{name} serves from the next start on")
+
+
+def _store(config: Path) -> BundleStore:
+    from vaeiso_monitor import settings
+    from vaeiso_monitor.bundle import BundleStore
+
+    return BundleStore(settings.load(config).store)
+
+
+def _row(store: BundleStore, version: str) -> dict[str, Any]:
+    try:
+        return _facts(store, store.load(version))
+    except BundleError as error:
+        return {"version": version, "error": str(error)}
+
+
+def _facts(store: BundleStore, bundle: Bundle) -> dict[str, Any]:
+    return {
+        "version": bundle.version,
+        "serving": bundle.version == store.serving(),
+        "created": bundle.created.isoformat(),
+        "records": bundle.summary["records"],
+        "beta": bundle.model.betas[0],
+        "latent_dim": bundle.model.latent_dim,
+        "held_out_nats": bundle.summary["held_out_nats"],
+        "threshold_nats": bundle.threshold.nats,
+        "alert_budget": bundle.threshold.budget,
+        "isometry_healthy": bundle.isometry_healthy,
+    }
+
+
+def _shown(bundle: Bundle, facts: dict[str, Any]) -> Table:
+    table = Table(title=bundle.version, show_header=False)
+    table.add_row("serving", "yes" if facts["serving"] else "no")
+    table.add_row("trained", f"{facts['created']} on {facts['records']:,} records")
+    for member in facts["training"]["members"]:
+        mark = " <- serves" if member["beta"] == facts["beta"] else ""
+        table.add_row(
+            f"beta {member['beta']:g}", f"held-out {member['held_out_nats']:.2f} nats{mark}"
+        )
+    table.add_row(
+        "alert line", f"{facts['threshold_nats']:.2f} nats at a budget of {facts['alert_budget']:g}"
+    )
+    if facts["threshold_note"]:
+        table.add_row("", facts["threshold_note"])
+    table.add_row("isometry", str(facts["isometry"].get("verdict", "")))
+    table.add_row("columns", ", ".join(feature.name for feature in bundle.encoder.features))
+    return table

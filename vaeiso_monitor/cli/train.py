@@ -1,0 +1,103 @@
+"""``train``: a bundle from files of normal records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaeiso_monitor.cli.options import ConfigArgument
+from vaeiso_monitor.cli.readings import batches
+from vaeiso_monitor.cli.terminal import complain, reporting
+from vaeiso_monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vaeiso_monitor.settings import Settings
+    from vaeiso_monitor.types import Records
+
+
+def train(
+    config: ConfigArgument,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="FILE",
+            help="Normal records; may be repeated. Default: the files of [source].",
+        ),
+    ] = None,
+    max_records: Annotated[
+        int, typer.Option("--max-records", help="Read no more than this many records.")
+    ] = 1_000_000,
+    promote: Annotated[
+        bool, typer.Option("--promote/--no-promote", help="Let the new bundle serve.")
+    ] = True,
+) -> None:
+    """Train a bundle on files of normal records and put it into the store."""
+    from vaeiso_monitor import settings
+    from vaeiso_monitor.bundle import BundleStore
+    from vaeiso_monitor.detector import train as train_bundle
+    from vaeiso_monitor.telemetry import configure_logging
+
+    loaded = settings.load(config)
+    configure_logging(loaded.log)
+    records = _read(loaded, data or _files(loaded), max_records)
+    with reporting() as reporter:
+        try:
+            bundle = train_bundle(
+                records, loaded.record_schema, loaded.recipe, progress=reporter.training
+            )
+        except ValueError as error:
+            msg = f"these records cannot be trained on: {error}"
+            raise ConfigError(msg) from error
+    store = BundleStore(loaded.store)
+    store.add(bundle)
+    if promote:
+        store.promote(bundle.version)
+    print(
+        f"{bundle.version}: {len(records):,} records, beta {bundle.model.betas[0]:g}, "
+        f"held-out {bundle.summary['held_out_nats']:.2f} nats, alert line "
+        f"{bundle.threshold.nats:.2f} nats{'' if promote else ' (not promoted)'}"
+    )
+    if bundle.threshold.note:
+        print(bundle.threshold.note)
+
+
+def _files(settings: Settings) -> list[Path]:
+    from vaeiso_monitor.sources import FileSourceConfig
+
+    if isinstance(settings.source, FileSourceConfig):
+        path = Path(settings.source.path)
+        files = sorted(path.iterdir()) if path.is_dir() else sorted(path.parent.glob(path.name))
+        if files:
+            return files
+    msg = (
+        "no records to train on: name a file with --data (a Kafka source trains by itself in `run`)"
+    )
+    raise ConfigError(msg)
+
+
+def _read(settings: Settings, paths: list[Path], max_records: int) -> Records:
+    from vaeiso_monitor.lifecycle import concatenate
+    from vaeiso_monitor.records import Decoder
+
+    schema = settings.record_schema
+    decoder = Decoder(schema)
+    parts: list[Records] = []
+    reasons: Counter[str] = Counter()
+    for batch in batches(paths, schema.max_record_bytes, "reading"):
+        records, rejects = decoder.decode(batch)
+        parts.append(records)
+        reasons.update(reject.reason.value for reject in [*batch.rejects, *rejects])
+        if sum(map(len, parts)) >= max_records:
+            complain(f"only the first {max_records:,} records are used (--max-records)")
+            break
+    if reasons:
+        complain(f"{sum(reasons.values()):,} records do not fit the schema: {dict(reasons)}")
+    if not sum(map(len, parts)):
+        msg = f"no record of {', '.join(map(str, paths))} fits the schema"
+        raise ConfigError(msg)
+    return concatenate(parts)

@@ -1,0 +1,24 @@
+"""From a score in nats to a decision: the threshold, the tail probability, the severity."""
+
+from vaeiso_monitor.detect.pareto import Pareto, fit_pareto
+from vaeiso_monitor.detect.threshold import (
+    CRITICAL_SCORE,
+    RESOLVING_EXCEEDANCES,
+    Severity,
+    Threshold,
+    calibrate,
+    critical,
+    severity,
+)
+
+__all__ = [
+    "CRITICAL_SCORE",
+    "RESOLVING_EXCEEDANCES",
+    "Pareto",
+    "Severity",
+    "Threshold",
+    "calibrate",
+    "critical",
+    "fit_pareto",
+    "severity",
+]

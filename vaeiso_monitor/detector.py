@@ -1,0 +1,273 @@
+"""The library face: a detector over arrays and frames, and the recipe that trains a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from annotated_types import Gt, Le
+
+from vaeiso_monitor import __version__
+from vaeiso_monitor.bundle import Bundle, Engine
+from vaeiso_monitor.detect import calibrate
+from vaeiso_monitor.model import (
+    ModelConfig,
+    Scorer,
+    ScoringConfig,
+    TrainingConfig,
+    fit,
+    isometry,
+    resolve_device,
+)
+from vaeiso_monitor.records import Column, Decoder, Encoder, EncoderConfig, Schema, infer_schema
+from vaeiso_monitor.types import RawBatch, Records, Span
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vaeiso_monitor.bundle import Explanation
+    from vaeiso_monitor.model import Isometry, Progress
+
+_ISOMETRY_ROWS = 1000  # the mean norm of a latent is then known to about 1 %
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdConfig:
+    """Where the alert line lies: the share of normal records that may raise an alert."""
+
+    alert_budget: Annotated[float, Gt(0), Le(0.5)] = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides which bundle comes out of a set of normal records."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    threshold: ThresholdConfig = field(default_factory=ThresholdConfig)
+    device: str = "auto"
+
+
+def train(
+    records: Records,
+    schema: Schema,
+    recipe: Recipe,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Bundle:
+    """Train a bundle on records of normal operation: encoder, model, threshold, references.
+
+    The threshold and the isometry are measured on the records that training held out. Raises
+    ValueError when the records cannot be trained on, TrainingStopped when ``stop()`` says so.
+    """
+    device = resolve_device(recipe.device)
+    encoder = Encoder.fit(records, schema, recipe.encoder)
+    x = encoder.encode(records)
+    fitted = fit(x, recipe.model, recipe.training, device=device, progress=progress, stop=stop)
+    held_out = x[fitted.held_out_rows]
+    scorer = Scorer(fitted.model, recipe.scoring, device)
+    try:
+        nats = scorer.score(held_out)
+    finally:
+        scorer.close()
+    return Bundle.seal(
+        schema=schema,
+        encoder=encoder,
+        model=fitted.model,
+        threshold=calibrate(nats, recipe.threshold.alert_budget),
+        scoring=recipe.scoring,
+        summary={
+            "records": len(records),
+            "held_out_nats": float(np.mean(nats)),
+            "training": fitted.report.to_dict(),
+            "isometry": isometry(fitted.model, held_out, max_records=_ISOMETRY_ROWS).to_dict(),
+            "recipe": asdict(recipe),
+            "trained_with": {"vaeiso_monitor": __version__, "torch": torch.__version__},
+            "trained_on": device.type,
+        },
+    )
+
+
+class Detector:
+    """Anomaly detector by the likelihood of a beta-VAE, in the manner of scikit-learn.
+
+    Fit on records of normal operation only. ``X`` is a matrix of numbers (NaN = missing) or a data
+    frame with numbers, booleans and texts (categories). Scores are nats: ``-log p(x)`` of the
+    encoded record with its known constant, so that scores of different models can be compared.
+    """
+
+    def __init__(
+        self,
+        *,
+        alert_budget: float = 0.001,
+        beta: float | Literal["auto"] = "auto",
+        latent_dim: int | Literal["auto"] = "auto",
+        hidden: tuple[int, ...] | None = None,
+        objective: Literal["decomposed", "plain"] = "decomposed",
+        transform: str | None = None,
+        method: Literal["sampled", "closed"] = "sampled",
+        max_steps: int | None = None,
+        time_budget_seconds: float | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        schema: Schema | None = None,
+    ) -> None:
+        model = {"hidden": hidden} if hidden is not None else {}
+        steps = {"max_steps": max_steps} if max_steps is not None else {}
+        encoder: dict[str, Any] = {"transform": transform} if transform is not None else {}
+        self.recipe = Recipe(
+            encoder=EncoderConfig(**encoder),
+            model=ModelConfig(beta=beta, latent_dim=latent_dim, objective=objective, **model),
+            training=TrainingConfig(seed=seed, time_budget_seconds=time_budget_seconds, **steps),
+            scoring=ScoringConfig(method=method),
+            threshold=ThresholdConfig(alert_budget=alert_budget),
+            device=device,
+        )
+        self._schema = schema
+        self._engine: Engine | None = None
+
+    def fit(
+        self,
+        X: Any,
+        y: object = None,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Self:
+        """Train on records of normal operation ``X`` [N, p]; ``y`` is accepted and not used."""
+        del y
+        schema = self._schema or _schema_of(X)
+        bundle = train(_records(X, schema), schema, self.recipe, progress=progress)
+        self._engine = Engine(bundle, resolve_device(self.recipe.device))
+        return self
+
+    @property
+    def bundle(self) -> Bundle:
+        """The trained artefact: schema, encoder, model, threshold and summary."""
+        return self._fitted.bundle
+
+    @property
+    def threshold_nats(self) -> float:
+        """The alert line: a record above it is an anomaly."""
+        return self.bundle.threshold.nats
+
+    def nats(self, X: Any) -> NDArray[np.float64]:
+        """Return the score -log p(x) of each record [N] in nats; higher is more anomalous."""
+        return self._fitted.score(_records(X, self.bundle.schema))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return the log-likelihood of each record [N]; higher is more normal."""
+        return -self.nats(X)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return the distance [N] to the alert line in nats; negative is an anomaly."""
+        return self.threshold_nats - self.nats(X)
+
+    def anomaly_score(self, X: Any) -> NDArray[np.float64]:
+        """Return ln(tail probability) / ln(alert_budget) [N]: 1.0 is the alert line."""
+        return self.bundle.threshold.anomaly_score(self.nats(X))
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Return -1 for anomalies and 1 for normal records [N]."""
+        return np.where(self.bundle.threshold.anomalous(self.nats(X)), -1, 1).astype(np.int64)
+
+    def explain(self, X: Any) -> Explanation:
+        """Split each score into nats per feature and per latent, beside the expected values."""
+        return self._fitted.explain(self._encode(X))
+
+    def isometry(self, X: Any) -> Isometry:
+        """Measure on records ``X`` of normal operation whether the likelihood can be believed."""
+        return isometry(self.bundle.model, self._encode(X))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the bundle into ``folder``, which must not exist yet."""
+        self.bundle.save(Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
+        """Read a bundle that :meth:`save` or the daemon wrote; BundleError if it is damaged."""
+        detector = cls(device=device)
+        detector._engine = Engine(Bundle.load(Path(folder)), resolve_device(device))
+        return detector
+
+    @property
+    def _fitted(self) -> Engine:
+        if self._engine is None:
+            msg = "this Detector is not fitted: call fit(X) or Detector.load(folder) first"
+            raise RuntimeError(msg)
+        return self._engine
+
+    def _encode(self, X: Any) -> NDArray[np.float32]:
+        return self.bundle.encoder.encode(_records(X, self.bundle.schema))
+
+
+def _schema_of(x: Any) -> Schema:
+    if _is_frame(x):
+        return infer_schema(_table(x), labels=False)
+    width = _matrix(x).shape[1]
+    return Schema(columns=tuple(Column(f"x{i}") for i in range(width)))
+
+
+def _records(x: Any, schema: Schema) -> Records:
+    """Return ``x`` as records; raise ValueError naming the first row that does not fit."""
+    if not _is_frame(x):
+        return _records_of_matrix(_matrix(x), schema)
+    table = _table(x)
+    missing = [column.name for column in schema.columns if column.name not in table.column_names]
+    if missing:
+        msg = f"the frame lacks the columns {missing} that the model was trained on"
+        raise ValueError(msg)
+    batch = table.combine_chunks().to_batches()
+    payload = batch[0] if batch else pa.RecordBatch.from_pylist([], schema=table.schema)
+    span = Span("memory", "frame", 0, 0, range(len(payload)))
+    records, rejects = Decoder(schema).decode(RawBatch(payload, [span]))
+    if rejects:
+        first = rejects[0]
+        msg = f"{len(rejects)} rows do not fit; row {first.position.offset}: {first.detail}"
+        raise ValueError(msg)
+    return records
+
+
+def _records_of_matrix(x: NDArray[np.float64], schema: Schema) -> Records:
+    if schema.categories or x.shape[1] != len(schema.numbers):
+        msg = (
+            f"the model was trained on {len(schema.columns)} columns "
+            f"({len(schema.categories)} of them categories), X has {x.shape[1]} numbers"
+        )
+        raise ValueError(msg)
+    return Records(numbers=x, categories=(), rows=np.arange(len(x), dtype=np.int64))
+
+
+def _matrix(x: Any) -> NDArray[np.float64]:
+    matrix = np.asarray(x, dtype=np.float64)
+    if matrix.ndim != 2:
+        msg = (
+            f"X must be a matrix of shape (records, columns), not an array of shape {matrix.shape}"
+        )
+        raise ValueError(msg)
+    if np.isinf(matrix).any():
+        row = int(np.argwhere(np.isinf(matrix))[0, 0])
+        msg = f"X holds an infinite value in row {row}; use NaN for a missing value"
+        raise ValueError(msg)
+    return matrix
+
+
+def _is_frame(x: Any) -> bool:
+    return (
+        isinstance(x, pa.Table) or hasattr(x, "__dataframe__") or hasattr(x, "__arrow_c_stream__")
+    )
+
+
+def _table(x: Any) -> pa.Table:
+    if isinstance(x, pa.Table):
+        return x
+    stream = hasattr(x, "__arrow_c_stream__")
+    table = pa.table(x) if stream else pa.interchange.from_dataframe(x)
+    return table.drop_columns([n for n in table.column_names if n.startswith("__index_level_")])

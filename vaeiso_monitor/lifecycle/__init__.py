@@ -1,0 +1,6 @@
+"""How a model comes to serve: the slot it serves from, and the first training."""
+
+from vaeiso_monitor.lifecycle.cold_start import ColdStart, ColdStartConfig, Reporter, concatenate
+from vaeiso_monitor.lifecycle.slot import Slot
+
+__all__ = ["ColdStart", "ColdStartConfig", "Reporter", "Slot", "concatenate"]

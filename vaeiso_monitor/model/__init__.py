@@ -1,0 +1,28 @@
+"""The model: numbers in, numbers out; torch and numpy only."""
+
+from vaeiso_monitor.model.devices import resolve_device
+from vaeiso_monitor.model.fit import Fit, TrainingConfig, TrainingStopped, fit
+from vaeiso_monitor.model.isometry import Isometry, isometry
+from vaeiso_monitor.model.report import FitReport, MemberReport, Progress
+from vaeiso_monitor.model.scoring import Parts, Pending, Scorer, ScoringConfig
+from vaeiso_monitor.model.shape import ModelConfig
+from vaeiso_monitor.model.vae import VAE
+
+__all__ = [
+    "VAE",
+    "Fit",
+    "FitReport",
+    "Isometry",
+    "MemberReport",
+    "ModelConfig",
+    "Parts",
+    "Pending",
+    "Progress",
+    "Scorer",
+    "ScoringConfig",
+    "TrainingConfig",
+    "TrainingStopped",
+    "fit",
+    "isometry",
+    "resolve_device",
+]

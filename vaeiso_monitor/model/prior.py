@@ -1,0 +1,15 @@
+"""The prior p(z) of the latents, and the rate it asks for a posterior."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+class StandardNormal:
+    """p(z) = N(0, I), the prior of the paper: the rate is the KL divergence in closed form."""
+
+    name = "normal"
+
+    def rate(self, mean: Tensor, sigma: Tensor, log_variance: Tensor) -> Tensor:
+        """Return KL_j = (mu_j^2 + sigma_j^2 - log sigma_j^2 - 1) / 2 per latent: [..., n]."""
+        return (mean.square() + sigma.square() - log_variance - 1) * 0.5

@@ -1,0 +1,188 @@
+"""The loop: poll, decode, encode, score, decide, deliver, commit, report."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from vaeiso_monitor.alerts import dead_letter
+from vaeiso_monitor.records import parse_time
+from vaeiso_monitor.telemetry import Scored as ScoredBatch
+
+if TYPE_CHECKING:
+    from vaeiso_monitor.alerts import Alert, AlertWriter
+    from vaeiso_monitor.bundle import Engine, Launched, Scored
+    from vaeiso_monitor.sinks import FanOut
+    from vaeiso_monitor.telemetry import Telemetry
+    from vaeiso_monitor.types import Polled, RawBatch, Reject, Source
+
+_TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """How many records make a batch, and how long the loop waits for the first of them."""
+
+    batch_records: Annotated[int, Ge(1)] = 4096
+    linger_seconds: Annotated[float, Gt(0)] = 0.5
+
+
+class Serving(Protocol):
+    """Whoever knows which bundle serves; asked once a batch."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the serving bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    engine: Engine
+    launched: Launched
+    checkpoint: Any
+    started: float
+
+
+class Pipeline:
+    """Scores until the source ends or someone asks it to stop.
+
+    One batch is in flight: the next is read and decoded while it is on the device. A batch is
+    committed after its alerts and dead letters were delivered, so an alert may repeat after a crash
+    but never vanishes. There is no ``try``: what the source and the sinks could not mend ends the
+    process, and what was not committed is read again.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        *,
+        source: Source,
+        serving: Serving,
+        writer: AlertWriter,
+        alerts: FanOut,
+        dead_letters: FanOut,
+        telemetry: Telemetry,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._source = source
+        self._serving = serving
+        self._writer = writer
+        self._alerts = alerts
+        self._dead_letters = dead_letters
+        self._telemetry = telemetry
+        self._stop = stop
+        self._next_tick = 0.0
+
+    def run(self, held: Iterable[Polled] = ()) -> None:
+        """Score the batches ``held`` back so far, then all that comes, and finish what is begun."""
+        in_flight: deque[_InFlight] = deque()
+        for polled in self._batches(held):
+            if polled.batch.received:
+                in_flight.append(self._launch(polled))
+            while len(in_flight) > (1 if polled.batch.received else 0):
+                self._finish(in_flight.popleft())
+            self._tick()
+        while in_flight:
+            self._finish(in_flight.popleft())
+        self._tick()
+
+    def poll(self) -> Polled | None:
+        """Read one batch and count it; None at the end of the source."""
+        polled = self._source.poll(self._config.batch_records, self._config.linger_seconds)
+        if polled is not None:
+            for stream, count, size in _received(polled.batch):
+                self._telemetry.records_received(self._source.name, stream, count, size)
+        return polled
+
+    def _batches(self, held: Iterable[Polled]) -> Iterable[Polled]:
+        for polled in held:
+            if self._stop():
+                return
+            yield polled
+        while not self._stop() and (read := self.poll()) is not None:
+            yield read
+
+    def _launch(self, polled: Polled) -> _InFlight:
+        engine = self._serving.engine  # once a batch: encoder, weights and threshold agree
+        started = perf_counter()
+        return _InFlight(engine, engine.launch(polled.batch), polled.checkpoint, started)
+
+    def _finish(self, flight: _InFlight) -> None:
+        scored = flight.launched.wait()
+        waited = perf_counter()
+        threshold = flight.engine.bundle.threshold
+        anomalous = threshold.anomalous(scored.nats)
+        now = datetime.now(UTC)
+        alerts = self._writer.write(flight.engine, scored, np.flatnonzero(anomalous), now)
+        rejects = [*scored.batch.rejects, *scored.rejects]
+        written = perf_counter()
+        if alerts:
+            self._alerts.deliver(alerts)
+        if rejects:
+            self._dead_letters.deliver([dead_letter(reject, now) for reject in rejects])
+        delivered = perf_counter()
+        self._source.commit(flight.checkpoint)
+        self._report(flight, scored, alerts, rejects)
+        stages = {
+            **flight.launched.seconds,
+            "score": waited - flight.started - sum(flight.launched.seconds.values()),
+            "decide": written - waited,
+            "deliver": delivered - written,
+            "commit": perf_counter() - delivered,
+        }
+        for stage, seconds in stages.items():
+            self._telemetry.stage_finished(stage, seconds)
+
+    def _report(
+        self,
+        flight: _InFlight,
+        scored: Scored,
+        alerts: Sequence[Alert],
+        rejects: Sequence[Reject],
+    ) -> None:
+        severities = Counter(alert.severity for alert in alerts)
+        self._telemetry.records_rejected(Counter(reject.reason.value for reject in rejects))
+        self._telemetry.batch_scored(
+            ScoredBatch(
+                nats=scored.nats,
+                anomaly_scores=flight.engine.bundle.threshold.anomaly_score(scored.nats),
+                records=len(scored.nats),
+                warnings=severities["warning"],
+                criticals=severities["critical"],
+            )
+        )
+        times = scored.records.times
+        if times and (latest := parse_time(times[-1])) is not None:
+            self._telemetry.event_time(self._source.name, latest.timestamp())
+
+    def _tick(self) -> None:
+        """Report what changes by itself, about once a second."""
+        if monotonic() < self._next_tick:
+            return
+        self._next_tick = monotonic() + _TICK_SECONDS
+        self._telemetry.heartbeat()
+        self._telemetry.source_connected(self._source.name, self._source.connected())
+        self._telemetry.partitions(self._source.progress())
+        for sink in self._alerts.sinks + self._dead_letters.sinks:
+            self._telemetry.sink_connected(sink.name, sink.connected())
+
+
+def _received(batch: RawBatch) -> Iterable[tuple[str, int, int]]:
+    """Yield stream, records and bytes of each span (of Arrow rows, their size in memory)."""
+    for span in batch.spans:
+        rows = slice(span.start, span.start + len(span.offsets))
+        if isinstance(batch.payload, Sequence):
+            size = sum(map(len, filter(None, batch.payload[rows])))
+        else:
+            size = batch.payload[rows].nbytes
+        yield span.stream, len(span.offsets), size
+    for reject in batch.rejects:
+        yield reject.position.stream, 1, len(reject.raw)
