@@ -442,3 +442,46 @@ def test_progress_is_idle_only_while_something_waits(tmp_path: Path):
         source.keep_alive()
         assert source.connected()
         assert source.check() == f"file {path}, followed"
+
+
+def test_begins_at_the_new_file_when_the_rotated_one_is_gone(tmp_path: Path):
+    path, position = tmp_path / "x.jsonl", str(tmp_path / "position")
+    path.write_bytes(b"1\n")
+    with closing(opened(path, follow=True, position_file=position)) as source:
+        read_all(source)
+    path.unlink()
+    with closing(opened(path, follow=True, position_file=position)) as source:
+        assert read_all(source)[0] == []
+        (tmp_path / "new").write_bytes(b"2\n")
+        (tmp_path / "new").rename(path)
+        assert [raw for *_, raw in read_all(source)[0]] == [b"2"]
+
+
+def test_waits_for_the_successor_of_a_file_that_was_moved_away(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"1\n")
+    with closing(opened(path, follow=True)) as source:
+        read_all(source)
+        path.rename(tmp_path / "x.jsonl.1")
+        with (tmp_path / "x.jsonl.1").open("ab") as late:
+            late.write(b"2\n")
+        assert read_all(source)[0] == numbered(path, [b"2"], start=1)
+        path.write_bytes(b"3\n")
+        assert read_all(source)[0] == numbered(path, [b"3"], generation=1)
+
+
+def test_check_says_what_was_found(tmp_path: Path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes(b"{}\n")
+    for path, found in ((tmp_path, 2), (tmp_path / "*.jsonl", 2), (tmp_path / "a.jsonl", 1)):
+        with closing(opened(path)) as source:
+            assert source.check() == f"{found} file(s) at {path}"
+    with closing(opened(tmp_path / "later-*.jsonl", follow=True)) as source:
+        assert source.check().startswith("0 file(s)")
+
+
+def test_a_file_given_by_name_may_be_hidden(tmp_path: Path):
+    path = tmp_path / ".hidden.jsonl"
+    path.write_bytes(b"1\n")
+    with closing(opened(path)) as source:
+        assert read_all(source)[0] == numbered(path, [b"1"])

@@ -191,6 +191,12 @@ class Member(threading.Thread):
         self._stop_asked.set()
         self.join()
 
+    def __enter__(self) -> Member:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
 
 @pytest.mark.parametrize("assignment", ["cooperative-sticky", "range"])
 def test_a_second_member_comes_and_goes_without_loss(broker: Broker, assignment: Any):
@@ -204,14 +210,12 @@ def test_a_second_member_comes_and_goes_without_loss(broker: Broker, assignment:
         written += 40
         return True
 
-    first = Member(settings)
-    wait_until(lambda: write() and len(first.seen) > 100)
-    second = Member(settings)
-    wait_until(lambda: write() and second.seen and first.owns() == second.owns() == 2)
-    second.stop()
-    wait_until(lambda: write() and first.owns() == 4)
-    wait_until(lambda: len({*first.seen, *second.seen}) == written)
-    first.stop()
+    with Member(settings) as first:
+        wait_until(lambda: write() and len(first.seen) > 100)
+        with Member(settings) as second:
+            wait_until(lambda: write() and second.seen and first.owns() == second.owns() == 2)
+        wait_until(lambda: write() and first.owns() == 4)
+        wait_until(lambda: len({*first.seen, *second.seen}) == written)
     assert {*first.seen, *second.seen} == {(p, n) for p in range(4) for n in range(written // 4)}
     assert sum(broker.committed(settings.group_id, topic, p) or 0 for p in range(4)) == written
 
@@ -224,19 +228,33 @@ def test_a_revoked_partition_is_left_to_its_new_owner(broker: Broker):
         held = []
         while sum(len(polled.batch) for polled in held) < 20:
             held.append(poll(first))
-        second = Member(settings)
-        wait_until(lambda: poll(first) and len(first.progress()) == second.owns() == 1)
-        kept, lost = first.progress()[0].partition, second.source.progress()[0].partition
-        assert {kept, lost} == {0, 1}
-        wait_until(lambda: len(second.seen) == 10)
-        before = broker.committed(settings.group_id, topic, lost)
-        for polled in held:
-            first.commit(polled.checkpoint)
-        assert list(first._offsets._waiting | first._offsets._sent) == [TopicPartition(topic, kept)]
-        wait_until(lambda: poll(first) and first._offsets.idle())
-        second.stop()
-    assert before in (None, 10)
+        with Member(settings) as second:
+            wait_until(lambda: poll(first) and len(first.progress()) == second.owns() == 1)
+            kept = first.progress()[0].partition
+            lost = second.source.progress()[0].partition
+            wait_until(lambda: len(second.seen) == 10)
+            for polled in held:
+                first.commit(polled.checkpoint)
+            noted = first._offsets._waiting | first._offsets._sent
+            assert list(noted) == [TopicPartition(topic, kept)]
+            wait_until(lambda: poll(first) and first._offsets.idle())
+    assert {kept, lost} == {0, 1}
     assert broker.committed(settings.group_id, topic, kept) == 10
+
+
+def test_what_was_delivered_is_committed_before_a_partition_is_given_away(broker: Broker):
+    topic = broker.topic(2)
+    broker.produce(topic, values(20))
+    settings = config(broker, topic, commit_interval_seconds=60.0)
+    with Member(settings) as first:
+        wait_until(lambda: len(first.seen) == 20)
+        with Member(settings) as second:
+            wait_until(lambda: first.owns() == second.owns() == 1)
+            lost = second.source.progress()[0].partition
+            wait_until(lambda: second.source.progress()[0].lag_records == 0)
+            assert broker.committed(settings.group_id, topic, lost) == 10
+            assert second.seen == []
+    assert broker.committed(settings.group_id, topic, 1 - lost) == 10
 
 
 def test_stays_in_the_group_while_nothing_is_polled(broker: Broker):
