@@ -290,9 +290,11 @@ def _rarity(tail_probability: float) -> str:
 def _feature_line(feature: Feature) -> str:
     unit = f" {feature.unit}" if feature.unit else ""
     value = "missing" if feature.imputed else f"{_shown(feature.value)}{unit}"
-    expected = f"expected {_shown(feature.expected)}{unit}"
+    expected = f"expected {_shown(feature.expected)}{unit if feature.expected is not None else ''}"
     return f"{feature.name:24} {value:>18}   {expected:28} {feature.nats:+8.1f} nats"
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "missing"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

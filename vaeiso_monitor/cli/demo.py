@@ -37,6 +37,8 @@ betas = [0.1, 0.3]
 
 [training]
 max_steps = {steps}
+held_out = "blocks"        # neighbours in a stream are alike: hold out whole runs of them
+held_out_share = 0.25
 
 [threshold]
 alert_budget = 0.001
@@ -88,7 +90,7 @@ def demo(
     path = _prepare(state)
     path.write_text(
         _CONFIG.format(
-            rate=rate, history=8000, steps=2000, state=state, port=port, schema=PLANT_SCHEMA
+            rate=rate, history=12000, steps=2000, state=state, port=port, schema=PLANT_SCHEMA
         )
     )
     loaded = settings.load(path)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ _EVALUATIONS = 80  # of the held-out nats, if all steps are taken ...
 _LONGEST = 250  # ... but never more steps than this between two of them
 _JUDGES = 4096  # held-out records that decide about stopping; all of them pick the winner
 _ONE_THREAD_VALUES = 256 * 512  # in a batch: up to here one thread computes
+_BLOCKS = 10  # runs of neighbours that are held out of a stream
 _FLOOR = 1e-3  # of the learning rate, where the cosine ends
 
 
@@ -40,6 +42,7 @@ class TrainingConfig:
     patience: float = 0.25  # share of max_steps without a better held-out value
     learning_rate: float = 3e-3
     held_out_share: float = 0.1
+    held_out: Literal["random", "blocks"] = "random"
     time_budget_seconds: float | None = None
     seed: int = 0
 
@@ -51,6 +54,8 @@ class TrainingConfig:
         _require("learning_rate", self.learning_rate, 0 < self.learning_rate < 1, "within (0, 1)")
         share = self.held_out_share
         _require("held_out_share", share, 0 < share < 1, "within (0, 1)")
+        known = self.held_out in {"random", "blocks"}
+        _require("held_out", self.held_out, known, '"random" or "blocks"')
         budget = self.time_budget_seconds
         _require("time_budget_seconds", budget, budget is None or budget > 0, "positive")
 
@@ -108,10 +113,22 @@ def split(count: int, training: TrainingConfig) -> tuple[NDArray[np.int64], NDAr
     """Return the rows to fit and the rows to hold out, both sorted, chosen by the seed.
 
     Of few records a larger share is held out (a third, up to 20), or stopping would be chance.
+    Neighbours in a stream are alike: a record held out alone is known by those around it, and its
+    score promises too much. ``held_out = "blocks"`` therefore takes runs of records in a row.
     """
     held_out = max(round(count * training.held_out_share), min(count // 3, 20), 1)
-    order = np.random.default_rng(training.seed).permutation(count)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    rng = np.random.default_rng(training.seed)
+    if training.held_out == "random":
+        order = rng.permutation(count)
+        return np.sort(order[held_out:]), np.sort(order[:held_out])
+    runs = min(_BLOCKS, held_out)
+    held = np.zeros(count, dtype=np.bool_)
+    for i in range(runs):
+        begin, end = i * count // runs, (i + 1) * count // runs
+        length = (i + 1) * held_out // runs - i * held_out // runs
+        start = begin + int(rng.integers(end - begin - length + 1))
+        held[start : start + length] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 class _Run:
