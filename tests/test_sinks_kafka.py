@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,17 +20,7 @@ from vaeiso_monitor.sinks.kafka import KafkaSink, KafkaSinkConfig
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = [
-    pytest.mark.kafka,
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def _collect_sockets() -> Iterator[None]:
-    """Collect the sockets that kafka-python leaves open, here and not in somebody else's test."""
-    yield
-    gc.collect()
+pytestmark = pytest.mark.kafka
 
 
 @contextmanager

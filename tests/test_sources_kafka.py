@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import threading
 import time
@@ -35,17 +34,7 @@ if TYPE_CHECKING:
 
     from vaeiso_monitor.types import Polled
 
-pytestmark = [
-    pytest.mark.kafka,
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def _collect_sockets() -> Iterator[None]:
-    """Collect the sockets that kafka-python leaves open, here and not in somebody else's test."""
-    yield
-    gc.collect()
+pytestmark = pytest.mark.kafka
 
 
 Where = tuple[int, int]  # partition, offset
