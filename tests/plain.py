@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -69,3 +70,100 @@ def trained(count: int = 1500) -> Bundle:
     records, rejects = Decoder(SCHEMA).decode(raw(list(documents(count))))
     assert not rejects
     return train(records, SCHEMA, RECIPE)
+
+
+def config(
+    folder: Path,
+    records: Path,
+    *,
+    min_records: int = 600,
+    batch_records: int = 256,
+    follow: bool = False,
+    extra: str = "",
+) -> Path:
+    """Write a config that runs the plain schema over a file of records, and return its path."""
+    path = folder / "config.toml"
+    path.write_text(
+        CONFIG.format(
+            records=records,
+            folder=folder,
+            min_records=min_records,
+            batch_records=batch_records,
+            follow=str(follow).lower(),
+            extra=extra,
+        )
+    )
+    return path
+
+
+CONFIG = """\
+[source]
+type = "file"
+path = "{records}"
+position_file = "{folder}/position.json"
+commit_interval_seconds = 0
+poll_interval_seconds = 0.02
+follow = {follow}
+
+[cold_start]
+min_records = {min_records}
+
+[model]
+beta = 0.1
+latent_dim = 2
+hidden = [16]
+
+[training]
+max_steps = 200
+seed = 1
+
+[threshold]
+alert_budget = 0.02
+
+[pipeline]
+batch_records = {batch_records}
+linger_seconds = 0.05
+
+[store]
+path = "{folder}/store"
+
+[[alerts.sinks]]
+type = "file"
+path = "{folder}/alerts.jsonl"
+fsync = false
+
+[[dead_letters.sinks]]
+type = "file"
+path = "{folder}/dead_letters.jsonl"
+fsync = false
+
+[server]
+port = 0
+
+[log]
+format = "json"
+{extra}
+[schema]
+key = "id"
+time = "ts"
+entity = "pump"
+max_record_bytes = 2000
+
+[[schema.columns]]
+name = "flow"
+unit = "m3/h"
+minimum = 0
+maximum = 1000
+
+[[schema.columns]]
+name = "pressure"
+unit = "bar"
+
+[[schema.columns]]
+name = "open"
+kind = "boolean"
+
+[[schema.columns]]
+name = "mode"
+kind = "category"
+"""

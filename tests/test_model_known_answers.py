@@ -110,19 +110,23 @@ def test_finite_differences_agree_with_differentiation():
     np.testing.assert_allclose(finite_difference_norms(silu_vae(), x), diagonal, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("hidden", "error"), [((), 0.01), ((24, 24), 0.025)])
-def test_a_trained_model_finds_the_closed_form(hidden, error):
+@pytest.mark.parametrize(
+    ("hidden", "objective", "norm_error"),
+    # decomposed, a net may bend its decoder a little: norms rise where sigma is large
+    [((), "decomposed", 0.05), ((24, 24), "plain", 0.05), ((24, 24), "decomposed", 0.1)],
+)
+def test_a_trained_model_finds_the_closed_form(hidden, objective, norm_error):
     x = gaussian(6000)
-    config = ModelConfig(beta=BETA, latent_dim=4, hidden=hidden)
-    training = TrainingConfig(max_steps=2000, learning_rate=0.01)
+    config = ModelConfig(beta=BETA, latent_dim=4, hidden=hidden, objective=objective)
+    training = TrainingConfig(max_steps=2000, learning_rate=0.01, annealing=0.4)
     result = fit(x, config, training, device=CPU)
     fresh = gaussian(4000, seed=1)
     scorer = Scorer(result.model, ScoringConfig("closed"), CPU)
-    assert scorer.score(fresh).mean() == pytest.approx(exact_nats(fresh).mean(), rel=error)
+    assert scorer.score(fresh).mean() == pytest.approx(exact_nats(fresh).mean(), rel=0.01)
     scorer.close()
     table = isometry(result.model, fresh)
     used = [latent for latent in table.latents if latent.meaningful]
     used.sort(key=lambda latent: -latent.importance)
     assert [latent.importance for latent in used] == pytest.approx(KEPT, rel=0.1)
-    assert [latent.norm_mean for latent in used] == pytest.approx(1 - NOISE / KEPT, abs=0.05)
+    assert [latent.norm_mean for latent in used] == pytest.approx(1 - NOISE / KEPT, abs=norm_error)
     assert table.healthy, table.verdict

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vaeiso_monitor.bundle import Engine, Explanation, Scored
-    from vaeiso_monitor.types import Position, Reject
+    from vaeiso_monitor.types import Position, Records, Reject
 
 SCHEMA_VERSION = 1
 
@@ -99,7 +99,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_text(self) -> str:
         """Return the alert for a terminal: what, when, how rare, and why."""
-        who = " ".join(str(v) for v in (self.entity or {}).values()) or str(self.record_key or "")
+        who = " ".join(str(v) for v in (self.entity or {}).values() if v is not None)
+        if not who and self.record_key is not None:
+            who = str(self.record_key)
         head = (
             f"{self.severity.upper():8} {self.event_time or self.detected_at}  {who}  "
             f"{self.nats:.1f} nats (alert line {self.threshold_nats:.1f}), "
@@ -174,7 +176,7 @@ class AlertWriter:
         nats = scored.nats[flagged]
         anomaly_scores = threshold.anomaly_score(nats).tolist()
         tails = threshold.tail_probability(nats).tolist()
-        why = _Why(engine, engine.explain(scored.x[flagged]), self._config)
+        why = _Why(engine, scored.records, engine.explain(scored.x[flagged]), self._config)
         shared: dict[str, Any] = {
             "detected_at": _iso(now),
             "threshold_nats": threshold.nats,
@@ -188,7 +190,7 @@ class AlertWriter:
                 Alert(
                     **shared,
                     **_identity(engine, scored, row),
-                    **why.parts(i, record),
+                    **why.parts(i, row, record),
                     severity=severity(anomaly_scores[i]),
                     nats=float(nats[i]),
                     anomaly_score=anomaly_scores[i],
@@ -202,10 +204,14 @@ class AlertWriter:
 class _Why:
     """The explanation of some records, as it is written into their alerts."""
 
-    def __init__(self, engine: Engine, explanation: Explanation, config: AlertsConfig) -> None:
+    def __init__(
+        self, engine: Engine, records: Records, explanation: Explanation, config: AlertsConfig
+    ) -> None:
         bundle = engine.bundle
+        self._numbers = records.numbers
+        self._places = {c.name: (i, c.kind) for i, c in enumerate(engine.schema.number_columns)}
         self._names = [feature.name for feature in bundle.encoder.features]
-        self._units = {column.name: column.unit for column in bundle.schema.columns}
+        self._units = {column.name: column.unit for column in engine.schema.columns}
         self._why = explanation
         self._top = _largest(explanation.feature_nats, config.top_features)
         self._busiest = _largest(explanation.latent_nats, config.top_latents)
@@ -213,9 +219,9 @@ class _Why:
         self._rate = explanation.latent_nats.sum(axis=1).tolist()
         self._importance = bundle.importance_ratios
 
-    def parts(self, i: int, record: dict[str, Any]) -> dict[str, Any]:
-        """Return the explaining fields of the alert of record ``i``."""
-        features = [self._feature(i, j, record) for j in self._top[i]]
+    def parts(self, i: int, row: int, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the explaining fields of the alert of record ``i``, which stands in ``row``."""
+        features = [self._feature(i, j, row, record) for j in self._top[i]]
         latents = [
             Latent(j, float(self._why.latent_nats[i, j]), self._importance.get(j))
             for j in self._busiest[i]
@@ -227,9 +233,13 @@ class _Why:
             "latents": latents,
         }
 
-    def _feature(self, i: int, j: int, record: dict[str, Any]) -> Feature:
+    def _feature(self, i: int, j: int, row: int, record: dict[str, Any]) -> Feature:
         name = self._names[j]
         value = record.get(name)
+        if isinstance(value, str) and name in self._places:  # of a CSV file all values are texts
+            place, kind = self._places[name]
+            number = float(self._numbers[row, place])
+            value = bool(number) if kind == "boolean" else number
         nats = float(self._why.feature_nats[i, j])
         expected = self._why.expected[j][i]
         return Feature(name, value, expected, nats, self._units.get(name), value is None)
@@ -244,10 +254,8 @@ def _identity(engine: Engine, scored: Scored, row: int) -> dict[str, Any]:
     records, place = scored.records, int(scored.records.rows[row])
     position = scored.batch.position(place)
     when = parse_time(records.times[row]) if records.times is not None else None
-    stamp = scored.batch.timestamp(place)
-    if when is None and stamp is not None:
-        when = datetime.fromtimestamp(stamp, UTC)
-    entity = engine.bundle.schema.entity
+    when = when or _instant(scored.batch.timestamp(place))
+    entity = engine.schema.entity
     return {
         "alert_id": alert_id(position, engine.bundle.version),
         "event_time": _iso(when) if when is not None else None,
@@ -255,6 +263,14 @@ def _identity(engine: Engine, scored: Scored, row: int) -> dict[str, Any]:
         "entity": {entity: records.entities[row]} if entity and records.entities else None,
         "record_key": records.keys[row] if records.keys is not None else None,
     }
+
+
+def _instant(stamp: float | None) -> datetime | None:
+    """Return the source's own time, or None for a number that no calendar has."""
+    try:
+        return None if stamp is None else datetime.fromtimestamp(stamp, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _model(engine: Engine) -> dict[str, Any]:

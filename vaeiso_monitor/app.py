@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -15,10 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from vaeiso_monitor import __version__
 from vaeiso_monitor.alerts import AlertWriter
-from vaeiso_monitor.bundle import Bundle, BundleStore, Engine
+from vaeiso_monitor.bundle import BundleStore, Engine
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.lifecycle import ColdStart, Reporter, Slot
-from vaeiso_monitor.model import resolve_device
 from vaeiso_monitor.pipeline import Pipeline
 from vaeiso_monitor.sinks import open_sinks
 from vaeiso_monitor.sources import open_source
@@ -26,10 +25,13 @@ from vaeiso_monitor.telemetry import ModelFacts, State, Status, Telemetry
 from vaeiso_monitor.web import serve, web_app
 
 if TYPE_CHECKING:
+    from vaeiso_monitor.bundle import Bundle
     from vaeiso_monitor.settings import Settings
     from vaeiso_monitor.types import Polled, Source
 
 log = structlog.get_logger(__name__)
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
@@ -53,11 +55,12 @@ def stopped_by_signals(stop: Stop) -> Iterator[None]:
     """Let SIGINT and SIGTERM ask to stop; the second one ends the process at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        del frame
+        del number, frame
         stop.wish()
-        signal.signal(number, signal.SIG_DFL)
+        for each in _STOPPING:
+            signal.signal(each, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in _STOPPING}
     try:
         yield
     finally:
@@ -75,119 +78,132 @@ def run(
 
     ``on_ready`` is called with the URL of the web server (None without one) once it listens.
     """
-    telemetry = _telemetry(settings)
-    try:
-        with ExitStack() as stack, stopped_by_signals(stop):
-            _run(settings, stop, reporter, on_ready, telemetry, stack)
-    except BaseException as error:
-        telemetry.failed(str(error) or type(error).__name__)
-        telemetry.state_changed(State.FAILED)
-        raise
-    return telemetry.status()
+    daemon = _Daemon(settings, stop, reporter)
+    with stopped_by_signals(stop), ExitStack() as stack:
+        on_ready(daemon.listen(stack))
+        return daemon.work(stack)
 
 
-def _run(
-    settings: Settings,
-    stop: Stop,
-    reporter: Reporter,
-    on_ready: Callable[[str | None], None],
-    telemetry: Telemetry,
-    stack: ExitStack,
-) -> None:
-    store = BundleStore(settings.store)
-    slot = Slot(_engine(store.current(), settings))
-    stack.callback(slot.close)
-    stall_seconds = settings.server.stall_seconds
-    web = web_app(telemetry.status, telemetry.registry, stall_seconds=stall_seconds)
-    on_ready(stack.enter_context(serve(web, settings.server)).url)
-    source = stack.enter_context(
-        closing(
-            open_source(settings.source, max_record_bytes=settings.record_schema.max_record_bytes)
+class _Daemon:
+    """The objects that the settings stand for, put together; an ExitStack takes them apart."""
+
+    def __init__(self, settings: Settings, stop: Stop, reporter: Reporter) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._reporter = reporter
+        self._device = settings.torch_device()
+        self._telemetry = _telemetry(self._device)
+        self._store = BundleStore(settings.store)
+        self._slot = Slot()
+        if (bundle := self._store.current()) is not None:
+            self._serve(bundle)
+
+    def listen(self, stack: ExitStack) -> str | None:
+        """Start the web server, if there is to be one, and return its URL."""
+        stack.callback(self._slot.close)
+        telemetry, config = self._telemetry, self._settings.server
+        web = web_app(telemetry.status, telemetry.registry, stall_seconds=config.stall_seconds)
+        url = stack.enter_context(serve(web, config)).url
+        if url is not None:
+            log.info("listening", url=url)
+        return url
+
+    def work(self, stack: ExitStack) -> Status:
+        """Train the first bundle where none serves, then score until the end."""
+        try:
+            self._work(stack)
+        except BaseException as error:
+            self._telemetry.failed(str(error) or type(error).__name__)
+            self._telemetry.state_changed(State.FAILED)
+            raise
+        return self._telemetry.status()
+
+    def _work(self, stack: ExitStack) -> None:
+        source = self._open_source(stack)
+        pipeline = self._pipeline(stack, source)
+        held: Iterable[Polled] = ()
+        if self._slot.empty:
+            held = self._cold_start(source, pipeline)
+            if self._slot.empty:
+                log.info("stopped_before_the_first_bundle")
+                return
+        self._tell_what_serves()
+        pipeline.run(held)
+        counts = self._telemetry.status().records
+        log.info(
+            "stopped", received=counts.received, scored=counts.scored, anomalies=counts.anomalies
         )
-    )
-    alerts = stack.enter_context(
-        closing(open_sinks(settings.alerts.sinks, _counting(telemetry.alerts_sent)))
-    )
-    dead_letters = stack.enter_context(
-        closing(open_sinks(settings.dead_letters.sinks, _counting(telemetry.dead_letters_sent)))
-    )
-    pipeline = Pipeline(
-        settings.pipeline,
-        source=source,
-        serving=slot,
-        writer=AlertWriter(settings.alerts),
-        alerts=alerts,
-        dead_letters=dead_letters,
-        telemetry=telemetry,
-        stop=stop,
-    )
-    held: list[Polled] = []
-    if slot.empty:
-        held = _cold_start(settings, stop, reporter, telemetry, store, slot, source, pipeline)
-        if slot.empty:
-            log.info("stopped_before_the_first_bundle", records_held=len(held))
-            return
-    bundle = slot.engine.bundle
-    telemetry.model_serving(_facts(slot.engine))
-    telemetry.state_changed(State.RUNNING)
-    log.info("serving", version=bundle.version, threshold_nats=round(bundle.threshold.nats, 2))
-    if bundle.threshold.note:
-        log.warning("alert_budget", note=bundle.threshold.note)
-    pipeline.run(held)
-    telemetry.state_changed(State.DRAINING)
-    counts = telemetry.status().records
-    log.info("stopped", received=counts.received, scored=counts.scored, anomalies=counts.anomalies)
 
+    def _open_source(self, stack: ExitStack) -> Source:
+        limit = self._settings.record_schema.max_record_bytes
+        source = open_source(self._settings.source, max_record_bytes=limit)
+        return stack.enter_context(closing(source))
 
-def _cold_start(
-    settings: Settings,
-    stop: Stop,
-    reporter: Reporter,
-    telemetry: Telemetry,
-    store: BundleStore,
-    slot: Slot,
-    source: Source,
-    pipeline: Pipeline,
-) -> list[Polled]:
-    cold_start = ColdStart(
-        settings.cold_start,
-        schema=settings.record_schema,
-        recipe=settings.recipe,
-        source=source,
-        poll=pipeline.poll,
-        telemetry=telemetry,
-        reporter=reporter,
-        stop=stop,
-    )
-    bundle = cold_start.run()
-    if bundle is not None:
-        store.add(bundle)
-        store.promote(bundle.version)
-        engine = _engine(bundle, settings)
-        assert engine is not None
-        slot.put(engine)
-    return cold_start.held
-
-
-def _engine(bundle: Bundle | None, settings: Settings) -> Engine | None:
-    if bundle is None:
-        return None
-    if difference := bundle.differs_from(settings.record_schema):
-        msg = (
-            f"[schema] does not fit the serving bundle {bundle.version}: {difference}; restore the "
-            "schema, or point store.path elsewhere to start anew"
+    def _pipeline(self, stack: ExitStack, source: Source) -> Pipeline:
+        settings, telemetry = self._settings, self._telemetry
+        alerts = open_sinks(settings.alerts.sinks, _counting(telemetry.alerts_sent))
+        stack.enter_context(closing(alerts))
+        dead_letters = open_sinks(
+            settings.dead_letters.sinks, _counting(telemetry.dead_letters_sent)
         )
-        raise ConfigError(msg)
-    return Engine(bundle, resolve_device(settings.device), settings.record_schema)
+        stack.enter_context(closing(dead_letters))
+        return Pipeline(
+            settings.pipeline,
+            source=source,
+            serving=self._slot,
+            writer=AlertWriter(settings.alerts),
+            alerts=alerts,
+            dead_letters=dead_letters,
+            telemetry=telemetry,
+            stop=self._stop,
+        )
+
+    def _cold_start(self, source: Source, pipeline: Pipeline) -> Iterable[Polled]:
+        """Fill the slot, if no one stops it, and return what was read meanwhile."""
+        self._store.prepare()  # or the training would be for nothing
+        cold_start = ColdStart(
+            self._settings.cold_start,
+            schema=self._settings.record_schema,
+            recipe=self._settings.recipe,
+            source=source,
+            intake=pipeline,
+            telemetry=self._telemetry,
+            reporter=self._reporter,
+            stop=self._stop,
+        )
+        bundle = cold_start.run()
+        if bundle is not None:
+            self._store.add(bundle)
+            self._store.promote(bundle.version)
+            self._serve(bundle)
+        return cold_start.release()
+
+    def _serve(self, bundle: Bundle) -> None:
+        schema = self._settings.record_schema
+        if difference := bundle.differs_from(schema):
+            msg = (
+                f"[schema] does not fit the serving bundle {bundle.version}: {difference}; restore "
+                "the schema, or point store.path elsewhere to start anew"
+            )
+            raise ConfigError(msg)
+        self._slot.put(Engine(bundle, self._device, schema))
+
+    def _tell_what_serves(self) -> None:
+        engine = self._slot.engine
+        threshold = engine.bundle.threshold
+        self._telemetry.model_serving(_facts(engine))
+        self._telemetry.state_changed(State.RUNNING)
+        log.info("serving", version=engine.bundle.version, threshold_nats=round(threshold.nats, 2))
+        if threshold.note:
+            log.warning("alert_budget", note=threshold.note)
 
 
-def _telemetry(settings: Settings) -> Telemetry:
-    on_gpu = resolve_device(settings.device).type == "cuda"
+def _telemetry(device: torch.device) -> Telemetry:
     return Telemetry(
         CollectorRegistry(),
         version=__version__,
         torch_version=torch.__version__,
-        gpu_memory=torch.cuda.memory_allocated if on_gpu else None,
+        gpu_memory=torch.cuda.memory_allocated if device.type == "cuda" else None,
     )
 
 

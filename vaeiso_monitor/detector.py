@@ -13,7 +13,13 @@ import torch
 from annotated_types import Gt, Le
 
 from vaeiso_monitor import __version__
-from vaeiso_monitor.bundle import Bundle, Engine
+from vaeiso_monitor.bundle import (
+    Bundle,
+    Engine,
+    distortion_for,
+    latent_meanings,
+    meanings_state,
+)
 from vaeiso_monitor.detect import calibrate
 from vaeiso_monitor.model import (
     ModelConfig,
@@ -41,6 +47,12 @@ class ThresholdConfig:
     """Where the alert line lies: the share of normal records that may raise an alert."""
 
     alert_budget: Annotated[float, Gt(0), Le(0.5)] = 0.001
+
+    def __post_init__(self) -> None:
+        """Refuse a budget that is none, before a model is trained for it."""
+        if not 0 < self.alert_budget <= 0.5:
+            msg = f"alert_budget must be above 0 and at most 0.5, not {self.alert_budget!r}"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,15 @@ def train(
     device = resolve_device(recipe.device)
     encoder = Encoder.fit(records, schema, recipe.encoder)
     x = encoder.encode(records)
-    fitted = fit(x, recipe.model, recipe.training, device=device, progress=progress, stop=stop)
+    fitted = fit(
+        x,
+        recipe.model,
+        recipe.training,
+        device=device,
+        distortion=distortion_for(recipe.model, encoder),
+        progress=progress,
+        stop=stop,
+    )
     held_out = x[fitted.held_out_rows]
     scorer = Scorer(fitted.model, recipe.scoring, device)
     try:
@@ -89,6 +109,7 @@ def train(
             "held_out_nats": float(np.mean(nats)),
             "training": fitted.report.to_dict(),
             "isometry": isometry(fitted.model, held_out, max_records=_ISOMETRY_ROWS).to_dict(),
+            "loadings": meanings_state(latent_meanings(fitted.model, encoder, held_out)),
             "recipe": asdict(recipe),
             "trained_with": {"vaeiso_monitor": __version__, "torch": torch.__version__},
             "trained_on": device.type,
@@ -120,8 +141,8 @@ class Detector:
         device: str = "auto",
         schema: Schema | None = None,
     ) -> None:
-        model = {"hidden": hidden} if hidden is not None else {}
-        steps = {"max_steps": max_steps} if max_steps is not None else {}
+        model: dict[str, Any] = {"hidden": hidden} if hidden is not None else {}
+        steps: dict[str, Any] = {"max_steps": max_steps} if max_steps is not None else {}
         encoder: dict[str, Any] = {"transform": transform} if transform is not None else {}
         self.recipe = Recipe(
             encoder=EncoderConfig(**encoder),

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt
 from vaeiso_monitor.alerts import dead_letter
 from vaeiso_monitor.records import parse_time
 from vaeiso_monitor.telemetry import Scored as ScoredBatch
+from vaeiso_monitor.telemetry import State
 
 if TYPE_CHECKING:
     from vaeiso_monitor.alerts import Alert, AlertWriter
@@ -89,10 +90,11 @@ class Pipeline:
                 in_flight.append(self._launch(polled))
             while len(in_flight) > (1 if polled.batch.received else 0):
                 self._finish(in_flight.popleft())
-            self._tick()
+            self.tick()
+        self._telemetry.state_changed(State.DRAINING)
         while in_flight:
             self._finish(in_flight.popleft())
-        self._tick()
+        self.tick()
 
     def poll(self) -> Polled | None:
         """Read one batch and count it; None at the end of the source."""
@@ -101,6 +103,17 @@ class Pipeline:
             for stream, count, size in _received(polled.batch):
                 self._telemetry.records_received(self._source.name, stream, count, size)
         return polled
+
+    def tick(self) -> None:
+        """Report what changes by itself, about once a second however often it is called."""
+        if monotonic() < self._next_tick:
+            return
+        self._next_tick = monotonic() + _TICK_SECONDS
+        self._telemetry.heartbeat()
+        self._telemetry.source_connected(self._source.name, self._source.connected())
+        self._telemetry.partitions(self._source.progress())
+        for sink in self._alerts.sinks + self._dead_letters.sinks:
+            self._telemetry.sink_connected(sink.name, sink.connected())
 
     def _batches(self, held: Iterable[Polled]) -> Iterable[Polled]:
         for polled in held:
@@ -162,17 +175,6 @@ class Pipeline:
         times = scored.records.times
         if times and (latest := parse_time(times[-1])) is not None:
             self._telemetry.event_time(self._source.name, latest.timestamp())
-
-    def _tick(self) -> None:
-        """Report what changes by itself, about once a second."""
-        if monotonic() < self._next_tick:
-            return
-        self._next_tick = monotonic() + _TICK_SECONDS
-        self._telemetry.heartbeat()
-        self._telemetry.source_connected(self._source.name, self._source.connected())
-        self._telemetry.partitions(self._source.progress())
-        for sink in self._alerts.sinks + self._dead_letters.sinks:
-            self._telemetry.sink_connected(sink.name, sink.connected())
 
 
 def _received(batch: RawBatch) -> Iterable[tuple[str, int, int]]:

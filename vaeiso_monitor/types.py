@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -116,18 +115,11 @@ class RawBatch:
         span = self.span(row)
         return None if span.timestamps is None else span.timestamps[row - span.start]
 
-    def raw(self, row: int) -> bytes:
-        """Return ``row`` as it was read; an Arrow row without its line is written as JSON."""
+    def raw(self, row: int) -> bytes | None:
+        """Return ``row`` as it was read, None for an Arrow row of which no line is kept."""
         if self.lines is not None:
             return self.lines[row]
-        if isinstance(self.payload, Sequence):
-            return self.payload[row] or b""
-        values = self.payload.slice(row, 1).to_pylist()[0]
-        return json.dumps(values, default=_as_text, ensure_ascii=False).encode()
-
-
-def _as_text(value: object) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+        return (self.payload[row] or b"") if isinstance(self.payload, Sequence) else None
 
 
 @dataclass(frozen=True, slots=True)

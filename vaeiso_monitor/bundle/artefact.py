@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +59,10 @@ class Bundle:
     ) -> Bundle:
         """Give the parts their time and their name; from here on nothing changes."""
         created = datetime.now(UTC).replace(microsecond=0)
+        # JSON has no NaN, which the curve of a member that diverged is full of: it becomes null
+        summary = json.loads(json.dumps(summary), parse_constant=lambda _: None)
         unnamed = cls(schema, encoder, model, threshold, scoring, summary, created, "")
-        digest = hashlib.sha256()
-        for content in unnamed._contents().values():
-            digest.update(content)
-        version = f"{created:%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"
-        return cls(schema, encoder, model, threshold, scoring, summary, created, version)
+        return replace(unnamed, version=_version(created, unnamed._contents()))
 
     def _contents(self) -> dict[str, bytes]:
         states = {part: getattr(self, part).state() for part in _PARTS}
@@ -92,18 +90,14 @@ class Bundle:
         contents = self._contents()
         for name, content in contents.items():
             (folder / name).write_bytes(content)
-        manifest = {
-            "format": FORMAT,
-            "version": self.version,
-            "sha256": {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()},
-        }
-        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+        (folder / _MANIFEST).write_bytes(_manifest(self.version, contents))
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
         """Read and verify a bundle; raise BundleError when anything is missing or altered."""
         try:
-            manifest = json.loads((folder / _MANIFEST).read_text())
+            listed = (folder / _MANIFEST).read_bytes()
+            manifest = json.loads(listed)
             contents = {name: (folder / name).read_bytes() for name in (_DOCUMENT, _ARRAYS)}
             if manifest["format"] != FORMAT:
                 msg = (
@@ -114,17 +108,22 @@ class Bundle:
                 if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]:
                     msg = f"{folder / name} does not match its hash in {_MANIFEST}"
                     raise BundleError(msg)
-            return cls._from_contents(contents, manifest["version"])
+            bundle = cls._from_contents(contents)
         except OSError as error:
             msg = f"{folder} is not a bundle: {error.strerror or error} ({error.filename})"
             raise BundleError(msg) from error
         except (ValueError, KeyError, TypeError) as error:
             msg = f"{folder} is not a valid bundle: {type(error).__name__}: {error}"
             raise BundleError(msg) from error
+        if _manifest(bundle.version, contents) != listed:
+            msg = f"{folder / _MANIFEST} does not describe the bundle {bundle.version}"
+            raise BundleError(msg)
+        return bundle
 
     @classmethod
-    def _from_contents(cls, contents: dict[str, bytes], version: str) -> Bundle:
+    def _from_contents(cls, contents: dict[str, bytes]) -> Bundle:
         document = json.loads(contents[_DOCUMENT])
+        created = datetime.fromisoformat(document["created"])
         arrays = load_arrays(contents[_ARRAYS])
 
         def part(name: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -138,8 +137,8 @@ class Bundle:
             threshold=Threshold.from_state(document["threshold"], part("threshold")),
             scoring=ScoringConfig(**_known(ScoringConfig, document["scoring"])),
             summary=document["summary"],
-            created=datetime.fromisoformat(document["created"]),
-            version=version,
+            created=created,
+            version=_version(created, contents),
         )
 
     @property
@@ -158,13 +157,30 @@ class Bundle:
 
     def differs_from(self, schema: Schema) -> str | None:
         """Say in words why records of ``schema`` cannot be scored by this bundle, or None."""
-        mine, theirs = self.schema, schema
-        for kind in ("numbers", "categories"):
-            if getattr(mine, kind) != getattr(theirs, kind):
-                gone = sorted(set(getattr(mine, kind)) - set(getattr(theirs, kind)))
-                new = sorted(set(getattr(theirs, kind)) - set(getattr(mine, kind)))
-                return f"{kind} differ: only in the bundle {gone}, only in the config {new}"
+        for mine, theirs in (
+            (self.schema.number_columns, schema.number_columns),
+            (self.schema.category_columns, schema.category_columns),
+        ):
+            ours = [f"{column.name} ({column.kind})" for column in mine]
+            yours = [f"{column.name} ({column.kind})" for column in theirs]
+            gone = [name for name in ours if name not in yours]
+            new = [name for name in yours if name not in ours]
+            if gone or new:
+                only = {"only the bundle has": gone, "only the config has": new}
+                return "; ".join(f"{where} {', '.join(n)}" for where, n in only.items() if n)
+            if ours != yours:
+                return f"the order of the columns differs: the bundle has {', '.join(ours)}"
         return None
+
+
+def _version(created: datetime, contents: dict[str, bytes]) -> str:
+    digest = hashlib.sha256(b"".join(contents.values()))
+    return f"{created:%Y%m%dT%H%M%SZ}-{digest.hexdigest()[:8]}"
+
+
+def _manifest(version: str, contents: dict[str, bytes]) -> bytes:
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    return json.dumps({"format": FORMAT, "version": version, "sha256": hashes}, indent=1).encode()
 
 
 def _known(config: type, values: dict[str, Any]) -> dict[str, Any]:

@@ -68,14 +68,16 @@ class Explanation:
 class Engine:
     """Decoder, encoder, scorer and threshold of one bundle, ready on a device.
 
-    One thread launches; the bundle never changes underneath, so a batch sees one version only.
+    ``schema`` is the bundle's own, or one with the same columns whose labels, ranges and policies
+    hold instead. One thread launches; the bundle never changes underneath, so a batch sees one
+    version only.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device, schema: Schema | None = None) -> None:
         self.bundle = bundle
         self.device = device
-        # ranges and policies of the config hold at once; the columns are those of the bundle
-        self.decoder = Decoder(schema or bundle.schema)
+        self.schema = schema or bundle.schema
+        self.decoder = Decoder(self.schema)
         self._scorer = Scorer(bundle.model, bundle.scoring, device)
         self._starts = [feature.start for feature in bundle.encoder.features]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from vaeiso_monitor.bundle.artefact import Bundle
-from vaeiso_monitor.errors import BundleError
+from vaeiso_monitor.errors import BundleError, ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +31,54 @@ class BundleStore:
 
     def add(self, bundle: Bundle) -> Path:
         """Write ``bundle`` beside and rename it in: a reader sees all of it or nothing."""
-        self._bundles.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         target = self._bundles / bundle.version
         if target.exists():
             return target
         beside = self._bundles / f".incoming-{uuid.uuid4().hex}"
-        try:
-            bundle.save(beside)
-            _sync(beside)
-            beside.rename(target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-        _fsync(self._bundles)
+        with self._writing():
+            try:
+                bundle.save(beside)
+                _sync(beside)
+                beside.rename(target)
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
+            _fsync(self._bundles)
         return target
+
+    def prepare(self) -> None:
+        """Make the folders; raise ConfigError where nothing can be written."""
+        with self._writing():
+            self._bundles.mkdir(parents=True, exist_ok=True)
+            probe = self._bundles / f".incoming-{uuid.uuid4().hex}"
+            probe.mkdir()
+            probe.rmdir()
 
     def promote(self, version: str) -> None:
         """Let ``version`` serve from now on, after it was loaded and verified once."""
-        self.load(version)
-        self.path.mkdir(parents=True, exist_ok=True)
+        name = self.load(version).version
         beside = self.path / f".serving-{uuid.uuid4().hex}"
-        beside.write_text(version + "\n")
-        _fsync(beside)
-        beside.replace(self._pointer)
-        _fsync(self.path)
+        with self._writing():
+            beside.write_text(name + "\n")
+            _fsync(beside)
+            beside.replace(self._pointer)
+            _fsync(self.path)
 
     def serving(self) -> str | None:
-        """Return the version that serves, or None before the first promotion."""
+        """Return the version that serves, None before the first; BundleError for a torn pointer."""
         try:
-            return self._pointer.read_text().strip() or None
+            name = self._pointer.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            msg = f"store.path: cannot read {self._pointer}: {error.strerror or error}"
+            raise ConfigError(msg) from error
+        except UnicodeDecodeError:
+            name = ""
+        if not name:
+            msg = f"{self._pointer} names no bundle; `models promote` writes it anew"
+            raise BundleError(msg)
+        return name
 
     def current(self) -> Bundle | None:
         """Load the bundle that serves; None where there is none yet, BundleError where it broke."""
@@ -67,7 +87,12 @@ class BundleStore:
 
     def load(self, version: str) -> Bundle:
         """Load one version, whole or abbreviated to a unique prefix or hash."""
-        return Bundle.load(self._bundles / self.resolve(version))
+        folder = self._bundles / self.resolve(version)
+        bundle = Bundle.load(folder)
+        if bundle.version != folder.name:
+            msg = f"{folder} holds the bundle {bundle.version}: a bundle keeps its name"
+            raise BundleError(msg)
+        return bundle
 
     def resolve(self, version: str) -> str:
         """Return the full name of ``version``, which may be a unique beginning or end of it."""
@@ -81,6 +106,14 @@ class BundleStore:
         known = ", ".join(names[-5:]) or "none"
         msg = f"{what} called {version!r} in {self._bundles} (the latest: {known})"
         raise BundleError(msg)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            msg = f"store.path: cannot write to {self.path}: {error.strerror or error}"
+            raise ConfigError(msg) from error
 
     def versions(self) -> list[str]:
         """Return all versions, oldest first."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
-from click.exceptions import ClickException, Exit
 
 from vaeiso_monitor import __version__
 from vaeiso_monitor.cli.check import check
 from vaeiso_monitor.cli.demo import demo
 from vaeiso_monitor.cli.explain import explain
 from vaeiso_monitor.cli.init import init
+from vaeiso_monitor.cli.isometry import isometry
 from vaeiso_monitor.cli.models import models
+from vaeiso_monitor.cli.reproduce import reproduce
 from vaeiso_monitor.cli.run import run
 from vaeiso_monitor.cli.score import score
 from vaeiso_monitor.cli.terminal import complain
@@ -33,40 +33,48 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, init, check, run, train, score, explain):
+for verb in (demo, init, check, run, train, score, explain, isometry):
     app.command()(verb)
 app.add_typer(models)
+app.add_typer(reproduce)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
 
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,  # no verb is missed
+            help="Print the version and exit.",
+        ),
+    ] = False,
 ) -> None:
-    """Answer what concerns no verb."""
-    if version:
-        print(__version__)
-        raise typer.Exit
+    """Log warnings only, and never to standard output; `run`, `train` and `demo` say more."""
+    from vaeiso_monitor.telemetry import LoggingConfig, configure_logging
+
+    configure_logging(LoggingConfig(level="warning"))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, 1 (it failed) or 2 (the config or the call is wrong)."""
     command = typer.main.get_command(app)
     try:
-        result = command.main(arguments, prog_name="vaeiso-monitor", standalone_mode=False)
+        # in this mode typer itself shows what is wrong with a call, and always ends with an exit
+        command.main(arguments, prog_name="vaeiso-monitor")
     except ConfigError as error:
         complain(str(error))
         return 2
     except VaeisoError as error:
         complain(str(error))
         return 1
-    except Exit as error:
-        return error.exit_code
-    except ClickException as error:
-        error.show()
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
-    return result if isinstance(result, int) else 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0

@@ -25,25 +25,26 @@ def check(
 ) -> None:
     """Check a config: name every wrong key with its line, and say what `run` would do.
 
-    Exits with 2 when the config is wrong, with 1 when --connect finds a peer that does not answer.
+    Exits with 2 when the config is wrong or does not fit the serving bundle, with 1 when that is
+    damaged or --connect finds a peer that does not answer.
     """
     from vaeiso_monitor import settings
 
     loaded = settings.load(config)
     plan = _plan(loaded)
-    failed = False
+    plan["bundle"], code = _bundle(loaded)
     if connect:
         tried = dict(_try(name, attempt) for name, attempt in _peers(loaded))
         plan["connect"] = tried
-        failed = any(not result["ok"] for result in tried.values())
+        code = code or int(not all(result["ok"] for result in tried.values()))
     if as_json:
         print(json.dumps(plan, indent=2))
     else:
-        print(f"{config} is valid. run would do this:")
+        print(f"{config} is valid. run would {'fail' if code else 'do this'}:")
         for name, words in plan.items():
             _print(name, words)
-    if failed:
-        raise typer.Exit(1)
+    if code:
+        raise typer.Exit(code)
 
 
 def _print(name: str, words: Any) -> None:
@@ -55,8 +56,6 @@ def _print(name: str, words: Any) -> None:
 
 
 def _plan(settings: Settings) -> dict[str, Any]:
-    from vaeiso_monitor.model import resolve_device
-
     schema = settings.record_schema
     columns = f"{len(schema.numbers)} numbers and booleans, {len(schema.categories)} categories"
     labels = ", ".join(
@@ -68,12 +67,12 @@ def _plan(settings: Settings) -> dict[str, Any]:
     return {
         "source": _describe(settings.source),
         "schema": f"{columns}{'; ' if labels else ''}{labels}",
-        "bundle": _bundle(settings),
+        "bundle": "",
         "alert_budget": f"{settings.threshold.alert_budget:g} of normal records",
         "alerts": "; ".join(_describe(sink) for sink in settings.alerts.sinks),
         "dead_letters": "; ".join(_describe(sink) for sink in settings.dead_letters.sinks),
         "server": f"http://{server.host}:{server.port}" if server.enabled else "none",
-        "device": str(resolve_device(settings.device)),
+        "device": str(settings.torch_device()),
     }
 
 
@@ -86,19 +85,20 @@ def _describe(config: Any) -> str:
     return str(config.type)
 
 
-def _bundle(settings: Settings) -> str:
+def _bundle(settings: Settings) -> tuple[str, int]:
+    """Return what run would serve, in words, and the exit code that it would end with."""
     from vaeiso_monitor.bundle import BundleStore
 
     try:
         bundle = BundleStore(settings.store).current()
     except BundleError as error:
-        return f"DAMAGED: {error}; `models promote` another"
+        return f"DAMAGED: {error}; `models promote` another", 1
     if bundle is None:
         count = settings.cold_start.min_records
-        return f"none yet: collect {count:,} records, train on them, then score all, these too"
+        return f"none yet: collect {count:,} records, train on them, then score all, these too", 0
     if difference := bundle.differs_from(settings.record_schema):
-        return f"{bundle.version} does NOT fit the schema: {difference}"
-    return f"{bundle.version}, alert line {bundle.threshold.nats:.2f} nats"
+        return f"{bundle.version} does NOT fit [schema]: {difference}", 2
+    return f"{bundle.version}, alert line {bundle.threshold.nats:.2f} nats", 0
 
 
 def _peers(settings: Settings) -> list[tuple[str, Callable[[], str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,11 +62,12 @@ def explain(
         if found["record"] is None:
             msg = f"alert {found['alert_id']} holds no record (alerts.include_record = false)"
             raise ConfigError(msg)
-        raw, version, before = json.dumps(found["record"]), found["model"]["version"], found["nats"]
+        raw = msgspec.json.encode(_with_numbers(found["record"], loaded))
+        version, before = found["model"]["version"], found["nats"]
     else:
-        raw = typer.get_text_stream("stdin").read() if record == "-" else str(record)
+        raw = sys.stdin.buffer.read() if record == "-" else str(record).encode()
         version, before = None, None
-    alert = _explained(loaded, raw.encode(), version)
+    alert = _explained(loaded, raw, version)
     if as_json:
         print(json.dumps({**msgspec.to_builtins(alert), "nats_before": before}, indent=2))
     else:
@@ -105,12 +107,32 @@ def _alerts(files: list[Path]) -> Iterator[dict[str, Any]]:
     for file in files:
         try:
             with file.open("rb") as lines:
-                for line in lines:
-                    if line.startswith(b"{") and line.endswith(b"}\n"):
-                        yield msgspec.json.decode(line)
+                yield from filter(None, map(_alert, lines))
         except OSError as error:
             msg = f"--alerts {file}: {error.strerror}"
             raise ConfigError(msg) from error
+
+
+def _alert(line: bytes) -> dict[str, Any] | None:
+    """Return the alert of a line; None for one that a crash tore, or that is something else."""
+    try:
+        found = msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return None
+    return found if isinstance(found, dict) and "alert_id" in found else None
+
+
+def _with_numbers(record: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return the record with numbers where a CSV file had texts."""
+    from vaeiso_monitor.records.texts import parse_number, parse_truth
+
+    parsed = {}
+    for column in settings.record_schema.number_columns:
+        text = record.get(column.name)
+        if isinstance(text, str):
+            value = parse_number(text) if column.kind == "number" else parse_truth(text)
+            parsed[column.name] = value if isinstance(value, float) else text
+    return {**record, **parsed}
 
 
 def _explained(settings: Settings, raw: bytes, version: str | None) -> Alert:
@@ -118,16 +140,11 @@ def _explained(settings: Settings, raw: bytes, version: str | None) -> Alert:
     from datetime import UTC, datetime
 
     from vaeiso_monitor.alerts import AlertsConfig, AlertWriter
-    from vaeiso_monitor.bundle import BundleStore, Engine
-    from vaeiso_monitor.model import resolve_device
+    from vaeiso_monitor.cli.serving import engine_of
     from vaeiso_monitor.types import RawBatch, Span
 
-    store = BundleStore(settings.store)
-    bundle = store.current() if version is None else store.load(version)
-    if bundle is None:
-        msg = f"no bundle serves in {store.path} yet"
-        raise ConfigError(msg)
-    engine = Engine(bundle, resolve_device(settings.device))
+    engine = engine_of(settings, version)
+    bundle = engine.bundle
     try:
         scored = engine.launch(RawBatch([raw], [Span("cli", "record", 0, 0, [0])])).wait()
         if scored.rejects:

@@ -55,7 +55,11 @@ def init(
     if out is None:
         print(text)
         return
-    out.write_text(text, encoding="utf-8")
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        msg = f"--out {out}: cannot be written: {error.strerror or error}"
+        raise ConfigError(msg) from error
     print(f"{out} written. Look it over, then: vaeiso-monitor check {out}")
 
 
@@ -129,9 +133,13 @@ def _joined(batches: list[RawBatch]) -> list[bytes | None] | pa.Table:
     import pyarrow as pa
 
     payloads = [batch.payload for batch in batches]
-    if isinstance(payloads[0], pa.RecordBatch):
+    if not isinstance(payloads[0], pa.RecordBatch):
+        return [raw for payload in payloads for raw in payload]
+    try:
         return pa.Table.from_batches(payloads)
-    return [raw for payload in payloads for raw in payload]
+    except (pa.ArrowException, TypeError) as error:
+        msg = f"the files do not have the same columns, name one of them: {error}"
+        raise ConfigError(msg) from error
 
 
 _TEMPLATE = """\

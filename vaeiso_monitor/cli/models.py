@@ -34,7 +34,10 @@ def list_(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
     if not rows:
         print(f"no bundles in {store.path}: `run` or `train` makes the first")
         return
-    table = Table("", "version", "records", "beta", "held-out nats", "alert line", "isometry")
+    table = Table("")
+    table.add_column("version", no_wrap=True)
+    for heading in ("records", "beta", "held-out nats", "alert line", "isometry"):
+        table.add_column(heading)
     for row in rows:
         if "error" in row:
             table.add_row("!", row["version"], "", "", "", "", row["error"])
@@ -103,6 +106,10 @@ def _facts(store: BundleStore, bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def _nats(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:.2f} nats"
+
+
 def _shown(bundle: Bundle, facts: dict[str, Any]) -> Table:
     table = Table(title=bundle.version, show_header=False)
     table.add_row("serving", "yes" if facts["serving"] else "no")
@@ -110,7 +117,7 @@ def _shown(bundle: Bundle, facts: dict[str, Any]) -> Table:
     for member in facts["training"]["members"]:
         mark = " <- serves" if member["beta"] == facts["beta"] else ""
         table.add_row(
-            f"beta {member['beta']:g}", f"held-out {member['held_out_nats']:.2f} nats{mark}"
+            f"beta {member['beta']:g}", f"held-out {_nats(member['held_out_nats'])}{mark}"
         )
     table.add_row(
         "alert line", f"{facts['threshold_nats']:.2f} nats at a budget of {facts['alert_budget']:g}"

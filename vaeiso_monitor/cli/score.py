@@ -19,7 +19,9 @@ from vaeiso_monitor.cli.readings import batches
 from vaeiso_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vaeiso_monitor.bundle import Bundle, Engine, Scored
+    from vaeiso_monitor.bundle import Engine, Scored
+    from vaeiso_monitor.records import Schema
+    from vaeiso_monitor.sources import SourceConfig
 
 _ENDINGS = (".csv", ".parquet", ".jsonl", ".ndjson")
 
@@ -57,51 +59,54 @@ def score(
     anomaly_score (1.0 is the alert line), tail_probability, anomaly, and for a record that does not
     fit the schema the reason in `rejected`.
     """
-    from vaeiso_monitor.bundle import Engine
-    from vaeiso_monitor.model import resolve_device
-
     if out.suffix not in _ENDINGS:
         msg = f"--out {out}: the ending must be one of {', '.join(_ENDINGS)}"
         raise ConfigError(msg)
-    bundle, device = _bundle(config, model, bundle_folder)
-    engine = Engine(bundle, resolve_device(device))
+    if out.exists() and file.exists() and out.samefile(file):
+        msg = f"--out {out} is FILE itself: name another"
+        raise ConfigError(msg)
+    engine, source = _engine(config, model, bundle_folder)
     counts = {"records": 0, "anomalies": 0, "rejected": 0}
     try:
-        with _writer(out, _columns(bundle)) as writer:
-            for scored in _scored(engine, file):
+        with _writer(out, _columns(engine.schema)) as writer:
+            for scored in _scored(engine, file, source):
                 table = _table(engine, scored)
                 writer.write_table(table)
                 _count(counts, table)
     finally:
         engine.close()
     if as_json:
-        print(msgspec.json.encode({**counts, "model": bundle.version, "out": str(out)}).decode())
+        print(
+            msgspec.json.encode(
+                {**counts, "model": engine.bundle.version, "out": str(out)}
+            ).decode()
+        )
     else:
         print(
             f"{counts['records']:,} records of {file} -> {out}: {counts['anomalies']:,} anomalies, "
-            f"{counts['rejected']:,} rejected (model {bundle.version})"
+            f"{counts['rejected']:,} rejected (model {engine.bundle.version})"
         )
 
 
-def _bundle(config: Path, model: str | None, folder: Path | None) -> tuple[Bundle, str]:
+def _engine(
+    config: Path, model: str | None, folder: Path | None
+) -> tuple[Engine, SourceConfig | None]:
+    """Return a bundle at work, and the source whose files are like the one to score."""
     from vaeiso_monitor import settings
-    from vaeiso_monitor.bundle import Bundle, BundleStore
+    from vaeiso_monitor.bundle import Bundle, Engine
+    from vaeiso_monitor.cli.serving import engine_of
+    from vaeiso_monitor.model import resolve_device
 
     if folder is not None:
-        return Bundle.load(folder), "auto"
+        return Engine(Bundle.load(folder), resolve_device("auto")), None
     loaded = settings.load(config)
-    store = BundleStore(loaded.store)
-    bundle = store.current() if model is None else store.load(model)
-    if bundle is None:
-        msg = f"no bundle serves in {store.path} yet: `vaeiso-monitor train {config}` makes one"
-        raise ConfigError(msg)
-    return bundle, loaded.device
+    return engine_of(loaded, model), loaded.source
 
 
-def _scored(engine: Engine, file: Path) -> Iterator[Scored]:
+def _scored(engine: Engine, file: Path, source: SourceConfig | None) -> Iterator[Scored]:
     """Yield scored batches, the next one being read while one is on the device."""
     launched = None
-    for batch in batches([file], engine.bundle.schema.max_record_bytes, "scoring"):
+    for batch in batches([file], engine.schema.max_record_bytes, "scoring", source):
         following = engine.launch(batch)
         if launched is not None:
             yield launched.wait()
@@ -110,24 +115,30 @@ def _scored(engine: Engine, file: Path) -> Iterator[Scored]:
         yield launched.wait()
 
 
-def _columns(bundle: Bundle) -> pa.Schema:
-    labels = [(name, pa.string()) for name in bundle.schema.labels]
-    return pa.schema(
-        [
-            ("record", pa.int64()),
-            *labels,
-            ("nats", pa.float64()),
-            ("anomaly_score", pa.float64()),
-            ("tail_probability", pa.float64()),
-            ("anomaly", pa.bool_()),
-            ("rejected", pa.string()),
-        ]
-    )
+_RESULTS = {
+    "nats": pa.float64(),
+    "anomaly_score": pa.float64(),
+    "tail_probability": pa.float64(),
+    "anomaly": pa.bool_(),
+    "rejected": pa.string(),
+}
+
+
+def _columns(schema: Schema) -> pa.Schema:
+    labels = {_heading(name): pa.string() for name in schema.labels}
+    return pa.schema({"record": pa.int64(), **labels, **_RESULTS})
+
+
+def _heading(label: str) -> str:
+    """Return the column of a label; one called like a result steps aside: ``nats_``."""
+    while label == "record" or label in _RESULTS:
+        label += "_"
+    return label
 
 
 def _table(engine: Engine, scored: Scored) -> pa.Table:
     threshold = engine.bundle.threshold
-    columns = _columns(engine.bundle)
+    columns = _columns(engine.schema)
     batch, records, nats = scored.batch, scored.records, scored.nats
     numbers = np.concatenate(
         [np.asarray(span.offsets, dtype=np.int64) for span in batch.spans]
@@ -152,9 +163,9 @@ def _table(engine: Engine, scored: Scored) -> pa.Table:
         ("time", records.times),
         ("entity", records.entities),
     ):
-        name = getattr(engine.bundle.schema, role)
+        name = getattr(engine.schema, role)
         if name is not None and found is not None:
-            values[name] = [*(None if v is None else str(v) for v in found), *empty]
+            values[_heading(name)] = [*(None if v is None else str(v) for v in found), *empty]
     table = pa.table(
         [pa.array(values[field.name], field.type) for field in columns], schema=columns
     )

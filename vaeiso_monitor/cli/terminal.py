@@ -60,11 +60,11 @@ class ProgressReporter:
         """Say how many of the records for the first training are there."""
         self._show("collecting records", min(records, required), required, "")
 
-    def training(self, progress: TrainingProgress) -> None:
+    def training(self, progress: TrainingProgress, phase: str = "training") -> None:
         """Say how far training is."""
         nats = progress.held_out_nats
         note = "" if nats is None else f"held-out {nats:.2f} nats"
-        self._show("training", progress.step, progress.max_steps, note)
+        self._show(phase, progress.step, progress.max_steps, note)
 
     def finished(self) -> None:
         """Take the bar away."""

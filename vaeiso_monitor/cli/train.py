@@ -30,7 +30,7 @@ def train(
         ),
     ] = None,
     max_records: Annotated[
-        int, typer.Option("--max-records", help="Read no more than this many records.")
+        int, typer.Option("--max-records", min=2, help="Read no more than this many records.")
     ] = 1_000_000,
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Let the new bundle serve.")
@@ -44,7 +44,10 @@ def train(
 
     loaded = settings.load(config)
     configure_logging(loaded.log)
-    records = _read(loaded, data or _files(loaded), max_records)
+    loaded.torch_device()
+    store = BundleStore(loaded.store)
+    store.prepare()
+    records = read_records(loaded, data or _files(loaded), max_records)
     with reporting() as reporter:
         try:
             bundle = train_bundle(
@@ -53,7 +56,6 @@ def train(
         except ValueError as error:
             msg = f"these records cannot be trained on: {error}"
             raise ConfigError(msg) from error
-    store = BundleStore(loaded.store)
     store.add(bundle)
     if promote:
         store.promote(bundle.version)
@@ -68,10 +70,12 @@ def train(
 
 def _files(settings: Settings) -> list[Path]:
     from vaeiso_monitor.sources import FileSourceConfig
+    from vaeiso_monitor.sources.formats import ready_to_read
+    from vaeiso_monitor.sources.trail import matching
 
     if isinstance(settings.source, FileSourceConfig):
-        path = Path(settings.source.path)
-        files = sorted(path.iterdir()) if path.is_dir() else sorted(path.parent.glob(path.name))
+        found = sorted(matching(settings.source.path))
+        files = [path for path in found if path.is_file() and ready_to_read(path)]
         if files:
             return files
     msg = (
@@ -80,24 +84,27 @@ def _files(settings: Settings) -> list[Path]:
     raise ConfigError(msg)
 
 
-def _read(settings: Settings, paths: list[Path], max_records: int) -> Records:
-    from vaeiso_monitor.lifecycle import concatenate
+def read_records(settings: Settings, paths: list[Path], max_records: int) -> Records:
+    """Return the records of some files; ConfigError where none of them fits the schema."""
+    from vaeiso_monitor.lifecycle import concatenate, first_of
     from vaeiso_monitor.records import Decoder
 
     schema = settings.record_schema
     decoder = Decoder(schema)
     parts: list[Records] = []
     reasons: Counter[str] = Counter()
-    for batch in batches(paths, schema.max_record_bytes, "reading"):
+    count = 0
+    for batch in batches(paths, schema.max_record_bytes, "reading", settings.source):
         records, rejects = decoder.decode(batch)
-        parts.append(records)
+        parts.append(first_of(records, max_records - count))
         reasons.update(reject.reason.value for reject in [*batch.rejects, *rejects])
-        if sum(map(len, parts)) >= max_records:
+        count += len(records)
+        if count > max_records:
             complain(f"only the first {max_records:,} records are used (--max-records)")
             break
     if reasons:
         complain(f"{sum(reasons.values()):,} records do not fit the schema: {dict(reasons)}")
-    if not sum(map(len, parts)):
+    if not count:
         msg = f"no record of {', '.join(map(str, paths))} fits the schema"
         raise ConfigError(msg)
     return concatenate(parts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import chain
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _KEEP_ALIVE_SECONDS = 0.5
-_REPORTS = 10  # log lines about the progress of collecting, and as many about training
 _HOPELESS_SHARE = 20  # times min_records received without min_records that fit
 
 
@@ -55,6 +54,16 @@ class Reporter(Protocol):
         """Say that the waiting is over, one way or the other."""
 
 
+class Intake(Protocol):
+    """The loop's own way to read, so that what is read here is counted like everything else."""
+
+    def poll(self) -> Polled | None:
+        """Read one batch; None at the end of the source."""
+
+    def tick(self) -> None:
+        """Report what changes by itself, if a second is over."""
+
+
 class ColdStart:
     """Collects what the source yields, keeps it for scoring, and trains the first bundle on it."""
 
@@ -65,7 +74,7 @@ class ColdStart:
         schema: Schema,
         recipe: Recipe,
         source: Source,
-        poll: Callable[[], Polled | None],
+        intake: Intake,
         telemetry: Telemetry,
         reporter: Reporter,
         stop: Callable[[], bool],
@@ -74,11 +83,12 @@ class ColdStart:
         self._schema = schema
         self._recipe = recipe
         self._source = source
-        self._poll = poll
+        self._intake = intake
         self._telemetry = telemetry
         self._reporter = reporter
         self._stop = stop
-        self.held: list[Polled] = []
+        self._abandoned = False
+        self.held: deque[Polled] = deque()
 
     def run(self) -> Bundle | None:
         """Return the first bundle, or None when it was asked to stop before; see ``held``.
@@ -92,6 +102,11 @@ class ColdStart:
         finally:
             self._reporter.finished()
 
+    def release(self) -> Iterator[Polled]:
+        """Yield the batches held back, and let each of them go."""
+        while self.held:
+            yield self.held.popleft()
+
     def _collect(self) -> Records | None:
         required = self._config.min_records
         self._telemetry.state_changed(State.WARMING_UP)
@@ -102,11 +117,11 @@ class ColdStart:
         collected = received = 0
         while collected < required:
             self._telemetry.warming_up(collected, required)
-            self._telemetry.heartbeat()
+            self._intake.tick()
             self._reporter.collecting(collected, required)
             if self._stop():
                 return None
-            polled = self._poll()
+            polled = self._intake.poll()
             if polled is None:
                 raise _too_few(collected, required)
             if not polled.batch.received:
@@ -116,7 +131,7 @@ class ColdStart:
             parts.append(records)
             rejects += [*polled.batch.rejects, *refused]
             collected, received = collected + len(records), received + polled.batch.received
-            if received > _HOPELESS_SHARE * required:
+            if collected < required and received > _HOPELESS_SHARE * required:
                 raise _hopeless(received, rejects)
         self._telemetry.warming_up(collected, required)
         self._reporter.collecting(collected, required)
@@ -132,18 +147,26 @@ class ColdStart:
                 self._schema,
                 self._recipe,
                 progress=self._training_progressed,
-                stop=self._stop,
+                stop=lambda: self._abandoned or self._stop(),
             )
             self._wait(future)
         try:
             return future.result()
         except TrainingStopped:
             return None
+        except ValueError as error:
+            msg = f"the first {len(records)} records cannot be trained on: {error}"
+            raise ConfigError(msg) from error
 
     def _wait(self, future: Future[Bundle]) -> None:
-        while not wait([future], timeout=_KEEP_ALIVE_SECONDS).done:
-            self._source.keep_alive()
-            self._telemetry.heartbeat()
+        """Wait for training; where the source fails meanwhile, do not wait for its end."""
+        try:
+            while not wait([future], timeout=_KEEP_ALIVE_SECONDS).done:
+                self._source.keep_alive()
+                self._intake.tick()
+        except BaseException:
+            self._abandoned = True
+            raise
 
     def _training_progressed(self, progress: Progress) -> None:
         self._telemetry.training(progress.step / progress.max_steps)
@@ -156,6 +179,14 @@ def concatenate(parts: Sequence[Records]) -> Records:
     columns = zip(*(part.categories for part in parts), strict=True)
     categories = [list(chain.from_iterable(column)) for column in columns]
     return Records(numbers, categories, np.arange(len(numbers), dtype=np.int64))
+
+
+def first_of(records: Records, count: int) -> Records:
+    """Return the first ``count`` records without their labels."""
+    if len(records) <= count:
+        return records
+    categories = [column[:count] for column in records.categories]
+    return Records(records.numbers[:count], categories, records.rows[:count])
 
 
 def _too_few(collected: int, required: int) -> ConfigError:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeiso_monitor.model import objective
+from vaeiso_monitor.model.distortion import Distortion, SquaredError
 from vaeiso_monitor.model.draws import sign_draws
 from vaeiso_monitor.model.optimizer import MemberAdam
 from vaeiso_monitor.model.report import FitReport, MemberReport, Progress
@@ -35,7 +36,13 @@ class TrainingStopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """How long and how carefully to train."""
+    """How long and how carefully to train.
+
+    Over the first share ``annealing`` of the steps beta falls from ``first_beta`` to its own value
+    (a member with a larger one has it from the start). The latents then wake one after another,
+    the largest variance first, and each settles on its own axis; all at once, they share axes in
+    mixtures that no later step untangles.
+    """
 
     batch_size: int = 256
     max_steps: int = 8000
@@ -44,6 +51,8 @@ class TrainingConfig:
     held_out_share: float = 0.1
     held_out: Literal["random", "blocks"] = "random"
     time_budget_seconds: float | None = None
+    first_beta: float = 1.0
+    annealing: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,17 +65,23 @@ class TrainingConfig:
         _require("held_out_share", share, 0 < share < 1, "within (0, 1)")
         known = self.held_out in {"random", "blocks"}
         _require("held_out", self.held_out, known, '"random" or "blocks"')
+        _require("first_beta", self.first_beta, 0 < self.first_beta < math.inf, "positive")
+        _require("annealing", self.annealing, 0 <= self.annealing < 1, "within [0, 1)")
         budget = self.time_budget_seconds
         _require("time_budget_seconds", budget, budget is None or budget > 0, "positive")
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The winning member, the rows it was judged on (int64 [h]), and what happened."""
+    """The winning member, the rows it was judged on (int64 [h]), and what happened.
+
+    ``members`` holds all of them, each at its best.
+    """
 
     model: VAE
     held_out_rows: NDArray[np.int64]
     report: FitReport
+    members: VAE
 
 
 def fit(
@@ -75,10 +90,13 @@ def fit(
     training: TrainingConfig,
     *,
     device: torch.device,
+    distortion: Distortion | None = None,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Fit:
     """Train a model on encoded records [N, m] of normal operation.
+
+    ``distortion`` is squared error where none is given; ``model.distortion`` is only its name.
 
     The winner is the member with the lowest held-out nats per record. When ``time_budget_seconds``
     is over, the best so far wins; when ``stop()`` says yes, :class:`TrainingStopped` is raised.
@@ -86,10 +104,13 @@ def fit(
     Raises ValueError for fewer than two records or values that are not finite.
     """
     _check(x)
+    if distortion is None and model.distortion != SquaredError.name:
+        msg = f'distortion = "{model.distortion}" needs to be told its columns'
+        raise ValueError(msg)
     fit_rows, held_out_rows = split(len(x), training)
     data = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
     with _threads_for(training.batch_size * x.shape[1]):
-        run = _Run(data, fit_rows, held_out_rows, model, training)
+        run = _Run(data, (fit_rows, held_out_rows), model, training, distortion)
         run.train(progress or (lambda _: None), stop or (lambda: False))
         return run.result()
 
@@ -137,18 +158,18 @@ class _Run:
     def __init__(
         self,
         data: Tensor,
-        fit_rows: NDArray[np.int64],
-        held_out_rows: NDArray[np.int64],
+        rows: tuple[NDArray[np.int64], NDArray[np.int64]],
         model: ModelConfig,
         training: TrainingConfig,
+        distortion: Distortion | None,
     ) -> None:
         self.training, self.objective = training, model.objective
         self.started = time.monotonic()
-        self.fit_rows, self.held_out_rows = fit_rows, held_out_rows
+        self.fit_rows, self.held_out_rows = rows
         device = data.device
-        self.x = data[torch.from_numpy(fit_rows).to(device)]
-        self.held_out = data[torch.from_numpy(held_out_rows).to(device)]
-        start = initial(model.shape(data.shape[1]), model.member_betas(), training.seed)
+        self.x, self.held_out = (data[torch.from_numpy(part).to(device)] for part in rows)
+        shape, betas = model.shape(data.shape[1]), model.member_betas()
+        start = initial(shape, betas, training.seed, distortion)
         self.start = start.to(device)
         self.alive = list(range(start.members))
         self.adam = MemberAdam(self.start.weights)
@@ -177,7 +198,7 @@ class _Run:
             self.stopped = "no_better"
 
     def result(self) -> Fit:
-        model = VAE(self.start.shape, self.best, self.start.betas)
+        model = self.start.with_weights(self.best, self.start.betas)
         final = [float(value) for value in self._held_out_nats(model, self.held_out)]
         winner = min(range(len(final)), key=lambda i: (math.isnan(final[i]), final[i]))
         for member, value in zip(self.reports, final, strict=True):
@@ -191,7 +212,7 @@ class _Run:
             seconds=time.monotonic() - self.started,
             stopped=self.stopped,
         )
-        return Fit(model.member(winner), self.held_out_rows, report)
+        return Fit(model.member(winner), self.held_out_rows, report, model)
 
     def _batches(self) -> Iterator[Tensor]:
         size = min(self.training.batch_size, len(self.x))
@@ -203,12 +224,20 @@ class _Run:
                     yield self.x[rows]
 
     def _descend(self, batch: Tensor) -> None:
-        model = VAE(self.start.shape, self.adam.weights, [self.start.betas[i] for i in self.alive])
+        betas = [self.start.betas[i] for i in self.alive]
+        model = self.start.with_weights(self.adam.weights, [self._annealed(beta) for beta in betas])
         noise = torch.randn(
             len(batch), model.latent_dim, generator=self.generator, device=batch.device
         )
         loss = objective.loss(model, batch, noise, self.objective).mean(dim=1).sum()
         self.adam.step(loss, self._learning_rate())
+
+    def _annealed(self, beta: float) -> float:
+        first = self.training.first_beta
+        annealing = self.training.annealing * self.training.max_steps
+        if self.step >= annealing or beta >= first:
+            return beta
+        return float(beta * (first / beta) ** (1 - self.step / annealing))
 
     def _learning_rate(self) -> float:
         share = self.step / self.training.max_steps
@@ -219,7 +248,7 @@ class _Run:
     @torch.no_grad()
     def _judge(self) -> None:
         betas = [self.start.betas[i] for i in self.alive]
-        model = VAE(self.start.shape, self.adam.average, betas)
+        model = self.start.with_weights(self.adam.average, betas)
         values = self._held_out_nats(model, self.held_out[:_JUDGES]).tolist()
         for position, (i, value) in enumerate(zip(self.alive, values, strict=True)):
             self.reports[i].curve.append((self.step, value))
@@ -230,7 +259,9 @@ class _Run:
 
     def _retire(self) -> None:
         patience = self.training.patience * self.training.max_steps
-        keep = [i for i in self.alive if self.step - self.reports[i].best_step <= patience]
+        annealed = self.training.annealing * self.training.max_steps
+        since = {i: max(self.reports[i].best_step, annealed) for i in self.alive}
+        keep = [i for i in self.alive if self.step - since[i] <= patience]
         for i in set(self.alive) - set(keep):
             self.reports[i].stopped = "no_better"
         if len(keep) < len(self.alive):

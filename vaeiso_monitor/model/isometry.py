@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeiso_monitor.errors import BundleError
-from vaeiso_monitor.model.network import Network
+from vaeiso_monitor.model.jacobian import CHUNK_BYTES, Piece, alone_exact, jacobians
 from vaeiso_monitor.model.vae import VAE
 
 Floats = NDArray[np.floating]
@@ -24,7 +24,6 @@ Floats = NDArray[np.floating]
 MEANINGFUL_NATS = 0.3466
 NORM_TOLERANCE = 0.2
 ORTHOGONALITY_TOLERANCE = 0.25
-_CHUNK_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +83,21 @@ def isometry(model: VAE, x: Floats, *, max_records: int = 4096) -> Isometry:
     Of more than ``max_records`` every so many-th is taken. Needs records that are finite.
     """
     rows = np.linspace(0, len(x) - 1, min(len(x), max_records)).astype(np.int64)
-    sums = _Sums(model, torch.from_numpy(np.asarray(x, dtype=np.float64)[rows]))
+    sums = _Sums(model, np.asarray(x)[rows])
     meaningful = sums.kl >= MEANINGFUL_NATS
     worst = _worst_partner(sums.squares, meaningful)
     latents = [_latent(sums, worst, j) for j in range(model.latent_dim)]
     return _table(latents, sums, model.betas[0])
 
 
-def matrices(model: VAE, x: Floats, *, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Tensor]:
+def matrices(model: VAE, x: Floats, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Tensor]:
     """Yield the matrix of Eq. 14 of each record [B, n, n], a bounded piece of records at a time.
 
     Its entries are (2 sigma_j sigma_k / beta) J_j' G J_k: the diagonal holds the norms, and with
     the symmetric scale an off-diagonal entry is a cosine where the norms are 1.
     """
-    records = torch.from_numpy(np.asarray(x, dtype=np.float64))
-    for piece in _pieces(_exact(model), records, chunk_bytes):
-        yield piece.matrix
+    for piece in jacobians(model, x, chunk_bytes=chunk_bytes):
+        yield _matrix(model, piece)
 
 
 def finite_difference_norms(model: VAE, x: Floats, step: float = 1e-4) -> NDArray[np.float64]:
@@ -107,7 +105,7 @@ def finite_difference_norms(model: VAE, x: Floats, step: float = 1e-4) -> NDArra
 
     A cross-check of :func:`matrices` that does not differentiate.
     """
-    exact = _exact(model)
+    exact = alone_exact(model)
     with torch.no_grad():
         mean, log_variance = exact.encode(torch.from_numpy(np.asarray(x, dtype=np.float64)))
         at_mean, norms = exact.decode(mean), []
@@ -119,56 +117,27 @@ def finite_difference_norms(model: VAE, x: Floats, step: float = 1e-4) -> NDArra
     return torch.stack(norms, dim=-1)[0].numpy()
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    matrix: Tensor  # [B, n, n]
-    mean: Tensor  # [B, n]
-    sigma: Tensor  # [B, n]
-    log_variance: Tensor  # [B, n]
-    transform: Tensor  # [B]
-
-
-def _exact(model: VAE) -> VAE:
-    if model.members != 1:
-        msg = f"isometry is measured on one member, not {model.members}: choose with .member(i)"
-        raise ValueError(msg)
-    return model.to(torch.device("cpu"), torch.float64)
-
-
-def _pieces(model: VAE, x: Tensor, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[_Piece]:
-    decoder, beta = Network(model.decoder), model.betas[0]
-    wide = max(model.width, *model.shape.hidden, 1)
-    chunk = max(1, chunk_bytes // (8 * wide * 3 * model.latent_dim))
-    for piece in torch.split(x, chunk):
-        with torch.no_grad():
-            mean, log_variance = (part[0] for part in model.encode(piece))
-            sigma = torch.exp(0.5 * log_variance)
-            hidden, slopes = decoder.tangents(mean, sigma)
-            expected = decoder.last(hidden)
-            columns = torch.matmul(slopes, decoder.layers[-1][0])  # sigma_j J_j: [n, B, m]
-            stretched = model.distortion.metric(expected, columns)
-            matrix = torch.einsum("jbm,kbm->bjk", columns, stretched) * (2 / beta)
-            transform = model.distortion.total(piece, expected)
-        yield _Piece(matrix, mean, sigma, log_variance, transform)
+def _matrix(model: VAE, piece: Piece) -> Tensor:
+    stretched = model.distortion.metric(piece.expected, piece.columns)
+    return torch.einsum("jbm,kbm->bjk", piece.columns, stretched) * (2 / model.betas[0])
 
 
 class _Sums:
     """What is kept of the records: nothing that grows with them but the norms [N, n]."""
 
-    def __init__(self, model: VAE, x: Tensor) -> None:
-        exact = _exact(model)
+    def __init__(self, model: VAE, x: Floats) -> None:
         n, self.count = model.latent_dim, len(x)
         self.beta = model.betas[0]
         kl, precision, variance = (torch.zeros(n, dtype=torch.float64) for _ in range(3))
         squares, norms, transform = torch.zeros(n, n, dtype=torch.float64), [], 0.0
-        for piece in _pieces(exact, x):
-            rate = exact.prior.rate(piece.mean, piece.sigma, piece.log_variance)
-            kl += rate.sum(0)
+        for piece in jacobians(model, x):
+            matrix = _matrix(model, piece)
+            kl += model.prior.rate(piece.mean, piece.sigma, piece.log_variance).sum(0)
             precision += torch.exp(-piece.log_variance).sum(0)
             variance += piece.sigma.square().sum(0)
-            squares += piece.matrix.square().sum(0)
-            norms.append(piece.matrix.diagonal(dim1=1, dim2=2))
-            transform += float(piece.transform.sum())
+            squares += matrix.square().sum(0)
+            norms.append(matrix.diagonal(dim1=1, dim2=2))
+            transform += float(model.distortion.total(piece.x, piece.expected).sum())
         self.kl, self.variance = (kl / self.count).numpy(), (variance / self.count).numpy()
         self.importance = (0.5 * self.beta * precision / self.count).numpy()
         self.squares = (squares / self.count).numpy()

@@ -43,14 +43,25 @@ def _decomposed(model: VAE, x: Tensor, mean: Tensor, step: Tensor) -> Tensor:
 
 
 def log_normaliser(model: VAE) -> Tensor:
-    """Return (m/2) log(pi beta), what makes Lx / beta an absolute number of nats: [M]."""
-    return 0.5 * model.width * (model.beta.double() * math.pi).log()
+    """Return (m/2) log(pi beta), what makes Lx / beta an absolute number of nats: [M].
+
+    m counts the values with squared error. Where a cross-entropy judges a column, exp(-D / beta)
+    sums to 1 over its categories for beta = 1 alone: nats of other betas then compare roughly.
+    """
+    counted = model.distortion.gaussian_values(model.width)
+    return 0.5 * counted * (model.beta.double() * math.pi).log()
 
 
 def nats(model: VAE, x: Tensor, draws: Tensor) -> Tensor:
     """Return the score [M, N] of records [N, m]: -log p(x), E_z taken over ``draws`` [K, n].
 
     This is the score as it is defined, for every member; ``Scorer`` is its fast form for one.
+
+    It estimates -log p(x) (Eq. 19 with its constant) but does not bound it. E_z D(x, x_hat), which
+    does, holds a third term 2 E_z (x - x_breve)' G (x_breve - x_hat) that the decomposed form
+    leaves out: zero for a linear decoder, of either sign for a bent one. Trained without restraint
+    a net finds the bent decoders whose score lies below -log p; the short steps of :func:`loss` are
+    what keeps it from them.
     """
     mean, log_variance = model.encode(x)
     sigma = (0.5 * log_variance).exp()

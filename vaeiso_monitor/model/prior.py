@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -12,4 +13,4 @@ class StandardNormal:
 
     def rate(self, mean: Tensor, sigma: Tensor, log_variance: Tensor) -> Tensor:
         """Return KL_j = (mu_j^2 + sigma_j^2 - log sigma_j^2 - 1) / 2 per latent: [..., n]."""
-        return (mean.square() + sigma.square() - log_variance - 1) * 0.5
+        return torch.addcmul(sigma.square() - log_variance, mean, mean).sub_(1).mul_(0.5)

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeiso_monitor.model import objective
+from vaeiso_monitor.model.coding import decoded
 from vaeiso_monitor.model.draws import sign_draws
 from vaeiso_monitor.model.network import Linear, Network
 from vaeiso_monitor.model.vae import VAE, bounded
-from vaeiso_monitor.model.workers import Workers
+from vaeiso_monitor.model.workers import Workers, one_thread
 
 Floats = NDArray[np.floating]
+
+_CACHED_BYTES = 2_000_000  # of the largest activation; fewer, and starting each layer costs more
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class Scorer:
         self._constant = float(objective.log_normaliser(model.to(torch.device("cpu"))).item())
         self._encoder, self._decoder = Network(self._model.encoder), Network(self._model.decoder)
         draws = sign_draws(config.samples, model.latent_dim, config.seed)
-        self._draws = draws.to(device=device, dtype=dtype)
+        with_mean = torch.cat([torch.zeros_like(draws[:1]), draws])[:, None, :]
+        self._draws = with_mean.to(device=device, dtype=dtype)  # [1 + K, 1, n]
         self._root = Linear(self._metric_root())
         self._chunk = self._chunk_rows()
         self._workers = Workers() if device.type == "cpu" else None
@@ -94,7 +98,7 @@ class Scorer:
         x = self._checked(x)
         if self._workers is None:
             return _OnDevice(self._nats, x, self.device)
-        return self._workers.launch(self._on_host, x, self._chunk // 2)
+        return self._workers.launch(self._on_host, x, self._chunk)
 
     def score(self, x: Floats) -> NDArray[np.float64]:
         """Return the nats of records [B, m]: [B]."""
@@ -103,7 +107,7 @@ class Scorer:
     def explain(self, x: Floats) -> Parts:
         """Return what the score of each record [B, m] is made of."""
         x = self._checked(x)
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             pieces = [self._parts(piece) for piece in self._pieces(torch.from_numpy(x))]
         distortion, rate, expected = (
             torch.cat(part).double().cpu().numpy() if part else np.empty((0, width))
@@ -128,9 +132,9 @@ class Scorer:
         wanted = np.float64 if self._dtype == torch.float64 else np.float32
         return np.ascontiguousarray(x, dtype=wanted)
 
-    def _on_host(self, x: Floats) -> NDArray[np.float64]:
+    def _on_host(self, x: Floats, nats: NDArray[np.float64]) -> None:
         with torch.inference_mode():
-            return self._nats(torch.from_numpy(x)).numpy()
+            torch.from_numpy(nats).copy_(self._score(torch.from_numpy(x)))
 
     def _pieces(self, x: Tensor) -> Iterator[Tensor]:
         return (piece.to(self.device) for piece in torch.split(x, self._chunk) if len(piece))
@@ -143,6 +147,9 @@ class Scorer:
         return out
 
     def _score(self, x: Tensor) -> Tensor:
+        if not self._model.distortion.constant_metric:
+            values, rates, _ = self._parts(x)
+            return values.double().sum(1) + rates.double().sum(1) + self._constant
         mean, sigma, log_variance = self._posterior(x)
         hidden, steps, weight = self._steps(mean, sigma)
         coding = _square_sum(self._root(steps)).sum(0) * weight
@@ -153,16 +160,19 @@ class Scorer:
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean, sigma, log_variance = self._posterior(x)
         hidden, steps, weight = self._steps(mean, sigma)
-        expected = self._decoder.last(hidden)
-        coding = torch.matmul(steps, self._decoder.layers[-1][0]).square_().sum(0) * weight
-        distortion = self._model.distortion.values(x, expected) + coding
+        raw = self._decoder.last(hidden)
+        steps = torch.matmul(steps, self._decoder.layers[-1][0])
+        closed = self.config.method == "closed"
+        judged = self._model.distortion
+        expected, coding = decoded(judged, raw, steps, weight=weight, closed=closed)
+        distortion = judged.values(x, expected) + coding
         rate = self._model.prior.rate(mean, sigma, log_variance)
         return distortion / self._beta, rate, expected
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean, raw = torch.chunk(self._encoder.run(x), 2, dim=1)
         log_variance = bounded(raw)
-        return mean, torch.exp(0.5 * log_variance), log_variance
+        return mean, (0.5 * log_variance).exp_(), log_variance
 
     def _steps(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, float]:
         """Return what enters the decoder's last layer at the mean [B, h], steps [S, B, h], weight.
@@ -172,9 +182,8 @@ class Scorer:
         """
         if self.config.method == "closed":
             return *self._decoder.tangents(mean, sigma), 1.0
-        z = torch.addcmul(mean, sigma, self._draws[:, None, :])
-        hidden = self._decoder.hidden(torch.cat([mean[None], z]))
-        return hidden[0], hidden[1:].sub_(hidden[0]), 1.0 / len(z)
+        hidden = self._decoder.hidden(torch.addcmul(mean, sigma, self._draws))
+        return hidden[0], hidden[1:].sub_(hidden[0]), 1.0 / self.config.samples
 
     def _metric_root(self) -> Tensor:
         """Return the root [h, r] of the last layer's metric: |d W|^2 = |d root|^2.
@@ -193,13 +202,14 @@ class Scorer:
         """Return how many records are scored at once: on the CPU as many as the cache holds."""
         if self.device.type != "cpu":
             return 65536 if self.config.method == "sampled" else 8192
-        wide = max(self._model.width, *self._model.shape.hidden, 1)
         copies = self._model.latent_dim if self.config.method == "closed" else self.config.samples
-        return max(64, 3_000_000 // (4 * wide * (copies + 1)))
+        hidden = max(self._model.shape.hidden, default=self._model.latent_dim)
+        widest = max(self._model.width, hidden * (copies + 1))
+        return max(64, _CACHED_BYTES // (4 * widest))
 
 
 def _square_sum(values: Tensor) -> Tensor:
-    return values.square_().sum(-1)
+    return torch.linalg.vector_norm(values, dim=-1).square_()  # one pass, not two
 
 
 class _OnDevice:

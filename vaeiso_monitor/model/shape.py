@@ -11,13 +11,18 @@ LATENT_CAP = 16
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What is trained: the trade-off beta (a number, or the best of ``betas``) and the nets."""
+    """What is trained: the trade-off beta (a number, or the best of ``betas``) and the nets.
+
+    ``distortion``: "mixed-columns" judges categories and truths by cross-entropy instead of by
+    squared error; which columns these are, the encoder says.
+    """
 
     beta: float | Literal["auto"] = "auto"
     betas: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
     latent_dim: int | Literal["auto"] = "auto"
     hidden: tuple[int, ...] = (64, 64)
     objective: Literal["decomposed", "plain"] = "decomposed"
+    distortion: Literal["squared-error", "mixed-columns"] = "squared-error"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, naming the key."""
@@ -35,6 +40,9 @@ class ModelConfig:
             raise ValueError(msg)
         if self.objective not in {"decomposed", "plain"}:
             msg = f'objective must be "decomposed" or "plain", not {self.objective!r}'
+            raise ValueError(msg)
+        if self.distortion not in {"squared-error", "mixed-columns"}:
+            msg = f'distortion must be "squared-error" or "mixed-columns", not {self.distortion!r}'
             raise ValueError(msg)
 
     def member_betas(self) -> tuple[float, ...]:

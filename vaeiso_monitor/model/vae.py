@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from vaeiso_monitor.errors import BundleError
-from vaeiso_monitor.model.distortion import SquaredError
+from vaeiso_monitor.model.distortion import Distortion, SquaredError
+from vaeiso_monitor.model.distortions import distortion_of
 from vaeiso_monitor.model.prior import StandardNormal
 from vaeiso_monitor.model.shape import Shape
 
@@ -30,12 +31,18 @@ class VAE:
     step, an average or a snapshot is a single operation; the layers are views into it.
     """
 
-    def __init__(self, shape: Shape, weights: Tensor, betas: Sequence[float]) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        weights: Tensor,
+        betas: Sequence[float],
+        distortion: Distortion | None = None,
+    ) -> None:
         self.shape = shape
         self.weights = weights
         self.betas = tuple(float(beta) for beta in betas)
         self.beta = torch.tensor(self.betas, dtype=weights.dtype, device=weights.device)  # [M]
-        self.distortion = SquaredError()
+        self.distortion: Distortion = distortion or SquaredError()
         self.prior = StandardNormal()
         self.encoder, self.decoder = _layers(shape, weights)
 
@@ -67,16 +74,20 @@ class VAE:
 
     def decode(self, z: Tensor) -> Tensor:
         """Return records [M, N, m] of latents [M, N, n]."""
-        return run(self.decoder, z)
+        return self.distortion.link(run(self.decoder, z))
+
+    def with_weights(self, weights: Tensor, betas: Sequence[float]) -> VAE:
+        """Return the same model with other weights [M', P], of members with these betas."""
+        return VAE(self.shape, weights, betas, self.distortion)
 
     def member(self, index: int) -> VAE:
         """Return the member ``index`` alone, its weights copied."""
-        return VAE(self.shape, self.weights[index : index + 1].clone(), [self.betas[index]])
+        return self.with_weights(self.weights[index : index + 1].clone(), [self.betas[index]])
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> VAE:
         """Return the same model on ``device``, in ``dtype`` if given."""
         weights = self.weights.detach().to(device=device, dtype=dtype or self.weights.dtype)
-        return VAE(self.shape, weights, self.betas)
+        return self.with_weights(weights, self.betas)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return the sizes and betas (JSON-able), and each layer as a numpy array [M, in, out]."""
@@ -85,7 +96,7 @@ class VAE:
             "latent_dim": self.shape.latent_dim,
             "hidden": list(self.shape.hidden),
             "betas": list(self.betas),
-            "distortion": self.distortion.name,
+            "distortion": self.distortion.state(),
             "prior": self.prior.name,
         }
         parts = _parts(self.shape, self.weights.detach().cpu())
@@ -94,9 +105,10 @@ class VAE:
     @classmethod
     def from_state(cls, meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> VAE:
         """Return the model of a :meth:`state`; BundleError if it does not fit together."""
-        shape, betas = _sizes(meta)
+        shape, betas, distortion = _description(meta)
         flat = [_array(arrays, name, (len(betas), *size)) for name, size in shape.arrays().items()]
-        return cls(shape, torch.from_numpy(np.concatenate(flat, axis=1)), betas)
+        weights = torch.from_numpy(np.concatenate(flat, axis=1))
+        return cls(shape, weights, betas, distortion)
 
 
 def run(layers: Sequence[Layer], h: Tensor) -> Tensor:
@@ -124,7 +136,9 @@ def unbounded(log_variance: float) -> float:
     return _HALF * scaled / math.sqrt(1 - scaled**2) + _MIDDLE
 
 
-def initial(shape: Shape, betas: Sequence[float], seed: int) -> VAE:
+def initial(
+    shape: Shape, betas: Sequence[float], seed: int, distortion: Distortion | None = None
+) -> VAE:
     """Return untrained members that start from the same weights and differ in beta alone."""
     generator = torch.Generator().manual_seed(seed)
     pieces: list[Tensor] = []
@@ -137,7 +151,7 @@ def initial(shape: Shape, betas: Sequence[float], seed: int) -> VAE:
             pieces.append(torch.zeros(rows, columns))
     _start_narrow(shape, pieces)
     flat = torch.cat([piece.reshape(-1) for piece in pieces])
-    return VAE(shape, flat.repeat(len(betas), 1), betas)
+    return VAE(shape, flat.repeat(len(betas), 1), betas, distortion)
 
 
 def _start_narrow(shape: Shape, pieces: list[Tensor]) -> None:
@@ -163,12 +177,13 @@ def _layers(shape: Shape, weights: Tensor) -> tuple[list[Layer], list[Layer]]:
     return layers[:depth], layers[depth:]
 
 
-def _sizes(meta: dict[str, Any]) -> tuple[Shape, list[float]]:
+def _description(meta: dict[str, Any]) -> tuple[Shape, list[float], Distortion]:
     try:
         hidden = tuple(int(size) for size in meta["hidden"])
         shape = Shape(int(meta["width"]), int(meta["latent_dim"]), hidden)
         betas = [float(beta) for beta in meta["betas"]]
-        known = (meta["distortion"], meta["prior"]) == (SquaredError.name, StandardNormal.name)
+        distortion = distortion_of(meta.get("distortion"))
+        known = meta["prior"] == StandardNormal.name
     except (KeyError, TypeError, ValueError) as error:
         msg = f"the model's description is damaged: {error!r}"
         raise BundleError(msg) from error
@@ -176,7 +191,7 @@ def _sizes(meta: dict[str, Any]) -> tuple[Shape, list[float]]:
     if not known or min(sizes) < 1 or not all(0 < beta < float("inf") for beta in betas):
         msg = f"the model's description is not one that this version can read: {meta}"
         raise BundleError(msg)
-    return shape, betas
+    return shape, betas, distortion
 
 
 def _array(

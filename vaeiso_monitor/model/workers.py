@@ -1,20 +1,23 @@
-"""Worker threads that score pieces of a batch on the CPU, each piece on one core."""
+"""Worker threads that score the pieces of a batch on the CPU, each piece on one core."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Piece = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+Piece = Callable[[NDArray[np.floating], NDArray[np.float64]], None]
+
+_KEPT_BYTES = 24 << 20
 
 
 class Workers:
-    """As many threads as torch may use, each with its own piece of the batch.
+    """As many threads as torch may use, which share out the pieces of a batch among them.
 
     The layers are small: sharing each of them between threads costs more in waiting than it gains.
     """
@@ -27,29 +30,75 @@ class Workers:
             started.result()
         # the workers' wish for one thread is their own, but torch hands it to threads yet to come
         torch.set_num_threads(self.count)
+        _keep_freed_memory()
 
-    def launch(self, score: Piece, x: NDArray[np.floating], smallest: int) -> Futures:
-        """Start to score ``x`` [B, m] in as many pieces of at least ``smallest`` rows as pay."""
-        pieces = max(1, min(self.count, len(x) // smallest))
-        return Futures([self._pool.submit(score, part) for part in np.array_split(x, pieces)])
+    def launch(self, score: Piece, x: NDArray[np.floating], largest: int) -> Shares:
+        """Start to score ``x`` [B, m] in pieces of about ``largest`` rows or fewer.
+
+        Whoever is done takes the next piece, so that a core that others use holds nobody up.
+        """
+        nats = np.empty(len(x))
+        pieces = _pieces(len(x), largest, self.count)
+        shares = min(self.count, len(pieces))
+        work = iter(pieces)  # of a list: next() is atomic
+        return Shares(nats, [self._pool.submit(_share, score, x, nats, work) for _ in range(shares)])
 
     def close(self) -> None:
         """Wait for what is under way and end the threads."""
         self._pool.shutdown()
 
 
-class Futures:
-    """The pieces of one batch, in order."""
+class Shares:
+    """One batch, whose nats the workers write into one array."""
 
-    def __init__(self, futures: list[Future[NDArray[np.float64]]]) -> None:
-        self._futures = futures
+    def __init__(self, nats: NDArray[np.float64], shares: list[Future[None]]) -> None:
+        self._nats, self._shares = nats, shares
 
     def result(self) -> NDArray[np.float64]:
-        """Wait for all pieces and return the nats of the batch [B]."""
-        return np.concatenate([future.result() for future in self._futures])
+        """Wait for all workers and return the nats of the batch [B]."""
+        for share in self._shares:
+            share.result()
+        return self._nats
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let the calling thread compute by itself: a few rows are done before a helper is awake."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _pieces(rows: int, largest: int, workers: int) -> list[slice]:
+    """Return pieces of nearly the same size, the same number for each worker where that pays."""
+    count = -(-rows // largest)
+    if rows > largest // 2:
+        count = -(-count // workers) * workers
+    edges = [rows * i // count for i in range(count + 1)] if count else [0]
+    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+
+
+def _share(
+    score: Piece, x: NDArray[np.floating], nats: NDArray[np.float64], pieces: Iterator[slice]
+) -> None:
+    for rows in pieces:
+        score(x[rows], nats[rows])
 
 
 def _alone(together: Barrier) -> None:
     torch.get_num_threads()  # makes the thread take torch's number, which the next line overrules
     torch.set_num_threads(1)
     together.wait()
+
+
+def _keep_freed_memory() -> None:
+    """Teach malloc that blocks as big as the activations come and go.
+
+    At first glibc returns them to the system at every free, and the page faults of getting them
+    back cost a third of the scoring. It stops doing so up to the size of the largest block that
+    was ever mapped and freed; this one is never touched, so it takes no memory itself.
+    """
+    torch.empty(_KEPT_BYTES, dtype=torch.uint8)

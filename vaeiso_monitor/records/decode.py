@@ -88,7 +88,5 @@ def _number(text: str) -> float | str:
 
 
 def _raw(batch: RawBatch, row: int) -> bytes:
-    if batch.lines is not None or isinstance(batch.payload, Sequence):
-        return batch.raw(row)
-    values = row_values(batch.payload, row)
-    return json.dumps(values, default=str, ensure_ascii=False).encode(errors="backslashreplace")
+    raw = batch.raw(row)
+    return msgspec.json.encode(row_values(batch.payload, row), enc_hook=str) if raw is None else raw

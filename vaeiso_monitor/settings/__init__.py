@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -16,24 +17,52 @@ from vaeiso_monitor.bundle import StoreConfig
 from vaeiso_monitor.detector import Recipe, ThresholdConfig
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.lifecycle import ColdStartConfig
-from vaeiso_monitor.model import ModelConfig, ScoringConfig, TrainingConfig
+from vaeiso_monitor.model import ModelConfig, ScoringConfig, TrainingConfig, resolve_device
 from vaeiso_monitor.pipeline import PipelineConfig
 from vaeiso_monitor.records import EncoderConfig, Schema
+from vaeiso_monitor.settings.environment import read_environment, variables
 from vaeiso_monitor.settings.problems import Problem, explain_errors, known_keys, unknown_key
+from vaeiso_monitor.sinks import SinkConfig
 from vaeiso_monitor.sources import SourceConfig
 from vaeiso_monitor.telemetry import LoggingConfig
 from vaeiso_monitor.web import ServerConfig
 
-_PREFIX = "VAEISO_"
-_NOT_OURS = {"VAEISO_DATA"}  # where reference data sets lie: no key of the daemon
+if TYPE_CHECKING:
+    import torch
+
+_Sinks = tuple[Annotated[SinkConfig, Field(discriminator="type")], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Alerts(AlertsConfig):
+    """The same keys; a wrong key of a sink is told for its own type, not for every type."""
+
+    sinks: _Sinks = field(default_factory=lambda: AlertsConfig().sinks)
+
+
+@dataclass(frozen=True, slots=True)
+class _DeadLetters(DeadLettersConfig):
+    """The same keys, in the same way."""
+
+    sinks: _Sinks = field(default_factory=lambda: DeadLettersConfig().sinks)
+
+
+class _Environment(PydanticBaseSettingsSource):
+    """The ``VAEISO_*`` variables; pydantic's own reader would take a bare SCHEMA for a section."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Return nothing: all fields are read together."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what the variables say."""
+        return read_environment(os.environ, known_keys(self.settings_cls))
 
 
 class Settings(BaseSettings):
     """Everything ``run`` needs; each section is the config of one component."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     source: Annotated[SourceConfig, Field(discriminator="type")]
     record_schema: Annotated[Schema, Field(alias="schema")]
@@ -42,8 +71,8 @@ class Settings(BaseSettings):
     training: TrainingConfig = TrainingConfig()
     scoring: ScoringConfig = ScoringConfig()
     threshold: ThresholdConfig = ThresholdConfig()
-    alerts: AlertsConfig = AlertsConfig()
-    dead_letters: DeadLettersConfig = DeadLettersConfig()
+    alerts: _Alerts = _Alerts()
+    dead_letters: _DeadLetters = _DeadLetters()
     store: StoreConfig = StoreConfig()
     cold_start: ColdStartConfig = ColdStartConfig()
     pipeline: PipelineConfig = PipelineConfig()
@@ -63,6 +92,14 @@ class Settings(BaseSettings):
             device=self.device,
         )
 
+    def torch_device(self) -> torch.device:
+        """Return where the model runs; raise ConfigError where this machine lacks it."""
+        try:
+            return resolve_device(self.device)
+        except ValueError as error:
+            msg = f'{error}; device = "auto" takes what there is'
+            raise ConfigError(msg) from error
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -73,7 +110,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file; nothing else is read."""
-        return env_settings, init_settings
+        return _Environment(settings_cls), init_settings
 
 
 def load(path: Path) -> Settings:
@@ -97,7 +134,9 @@ def parse(document: Mapping[str, Any], text: str = "", name: str = "config") -> 
     try:
         settings = Settings(**document)
     except ValidationError as error:
-        problems += explain_errors(error.errors(include_url=False), Settings, text)
+        environment = read_environment(os.environ, known_keys(Settings))
+        errors = error.errors(include_url=False)
+        problems += explain_errors(errors, Settings, text, environment)
     if problems or settings is None:
         lines = list(dict.fromkeys(str(problem) for problem in problems))
         msg = f"{name}: {len(lines)} problem{'s'[: len(lines) > 1]}\n  " + "\n  ".join(lines)
@@ -106,9 +145,8 @@ def parse(document: Mapping[str, Any], text: str = "", name: str = "config") -> 
 
 
 def _unknown_variables() -> Iterator[Problem]:
-    """Yield ``VAEISO_*`` variables that name no section: pydantic passes over these in silence."""
+    """Yield ``VAEISO_*`` variables that name no section."""
     sections = known_keys(Settings)
-    for name in sorted(set(os.environ) - _NOT_OURS):
-        section = name.removeprefix(_PREFIX).split("__")[0].lower()
-        if name.startswith(_PREFIX) and section not in sections:
-            yield Problem(f"environment variable {name}", None, unknown_key(section, sections))
+    for name, keys in variables(os.environ):
+        if keys[0] not in sections:
+            yield Problem(f"environment variable {name}", None, unknown_key(keys[0], sections))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-_HEADER = re.compile(r"^\s*\[(\[?)\s*([^\[\]]+?)\s*\]")
-_KEY = re.compile(r"^\s*([A-Za-z0-9_\-.\"']+)\s*=")
+from vaeiso_monitor.settings.environment import variable_of
+from vaeiso_monitor.settings.lines import key_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +26,25 @@ class Problem:
         return f"{where}{self.key}: {self.message}"
 
 
-def explain_errors(errors: Sequence[Any], root: Any, text: str) -> Iterator[Problem]:
-    """Turn pydantic's ``errors`` on the model ``root`` into problems of the TOML ``text``."""
+def explain_errors(
+    errors: Sequence[Any], root: Any, text: str, environment: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Turn pydantic's ``errors`` on the model ``root`` into problems of the TOML ``text``.
+
+    What came from the ``environment`` is named by its variable, and its value is not shown: it may
+    be a secret under a wrong name.
+    """
     lines = key_lines(text)
     for error in errors:
         path, siblings = _written_path(error["loc"], root)
-        path, message = _message(error, path, siblings)
-        yield Problem(".".join(map(str, path)) or "config", _nearest_line(path, lines), message)
+        path, message = _message(error, path, siblings, shown=True)
+        if (*path, first := message.partition(" ")[0]) in lines:
+            path = [*path, first]  # a check of the whole section names the key that it is about
+        if variable := variable_of(path, environment):
+            _, message = _message(error, path, siblings, shown=False)
+            yield Problem(f"environment variable {variable}", None, message)
+        else:
+            yield Problem(".".join(map(str, path)) or "config", _nearest_line(path, lines), message)
 
 
 def unknown_key(wrong: str, known: Sequence[str]) -> str:
@@ -48,37 +59,6 @@ def known_keys(owner: Any) -> list[str]:
     return [item.name for item in fields(owner) if item.init] if is_dataclass(owner) else []
 
 
-def key_lines(text: str) -> dict[tuple[str | int, ...], int]:
-    """Return the line of every table and key of a TOML text, array tables numbered from 0."""
-    found: dict[tuple[str | int, ...], int] = {}
-    counts: dict[tuple[str | int, ...], int] = {}
-    table: tuple[str | int, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.match(line):
-            table = _numbered(_split(header[2]), counts)
-            if header[1]:
-                counts[table] = counts.get(table, -1) + 1
-                table = (*table, counts[table])
-            found.setdefault(table, number)
-        elif key := _KEY.match(line):
-            found.setdefault((*table, *_split(key[1])), number)
-    return found
-
-
-def _split(dotted: str) -> list[str]:
-    return [part.strip().strip("\"'") for part in dotted.split(".")]
-
-
-def _numbered(parts: list[str], counts: Mapping[tuple[str | int, ...], int]) -> tuple[Any, ...]:
-    """Insert the running number of every array table that ``parts`` lies in."""
-    path: tuple[str | int, ...] = ()
-    for i, part in enumerate(parts):
-        path = (*path, part)
-        if path in counts and i < len(parts) - 1:
-            path = (*path, counts[path])
-    return path
-
-
 def _nearest_line(path: Sequence[str | int], lines: Mapping[Any, int]) -> int | None:
     for end in range(len(path), 0, -1):
         if tuple(path[:end]) in lines:
@@ -87,7 +67,7 @@ def _nearest_line(path: Sequence[str | int], lines: Mapping[Any, int]) -> int | 
 
 
 def _message(
-    error: Any, path: list[str | int], siblings: Sequence[str]
+    error: Any, path: list[str | int], siblings: Sequence[str], *, shown: bool
 ) -> tuple[list[str | int], str]:
     message: str = error["msg"].removeprefix("Value error, ")
     match error["type"]:
@@ -96,18 +76,24 @@ def _message(
         case "missing" | "missing_argument":
             return path, "this key is required"
         case "union_tag_not_found":
-            return [*path, "type"], "this key is required"
+            return _with_type(path), "this key is required"
         case "union_tag_invalid":
             tags = [tag.strip(" '") for tag in error["ctx"]["expected_tags"].split(",")]
             wrong = error["ctx"]["tag"]
-            return [*path, "type"], f"unknown type {wrong!r}; {_meant(wrong, tags)}"
+            what = f"unknown type {wrong!r}" if shown else "unknown type"
+            return _with_type(path), f"{what}; {_meant(wrong, tags)}"
         case "value_error":
             return path, message
         case _:
+            message = f"{message[0].lower()}{message[1:]}"
             found = error.get("input")
-            if isinstance(found, str | int | float | bool):
-                message = f"{message[0].lower()}{message[1:]}, found {found!r}"
+            if shown and isinstance(found, str | int | float | bool):
+                message = f"{message}, found {found!r}"
             return path, message
+
+
+def _with_type(path: list[str | int]) -> list[str | int]:
+    return path if path[-1:] == ["type"] else [*path, "type"]
 
 
 def _meant(wrong: str, known: Sequence[str]) -> str:
@@ -122,7 +108,7 @@ def _written_path(loc: Sequence[str | int], root: Any) -> tuple[list[str | int],
     annotation: Any = root
     for part in loc:
         members = _members(annotation)
-        tagged = [m for m in members if part in _tags(m)]
+        tagged = [m for m in members if part in _tags(m)] if len(members) > 1 else []
         if tagged:
             annotation = tagged[0]
             continue

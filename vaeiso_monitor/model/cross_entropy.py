@@ -1,0 +1,175 @@
+"""Cross-entropy as a distortion: of values within [0, 1], and of one-hot columns beside numbers.
+
+Both are counted from their minimum, so that D(x, x) = 0 as a distortion needs: what the usual
+cross-entropy has above that, the entropy of x, does not depend on the model (:meth:`offset`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+# A decoder never says 0 or 1: below this probability one event is as impossible as another.
+FLOOR = 1e-6
+
+
+class BinaryCrossEntropy:
+    """D(x, y) = sum_i x log(x/y) + (1-x) log((1-x)/(1-y)), with G_x = diag(1 / (2 x (1-x))).
+
+    The decoder's raw output is a logit.
+    """
+
+    name = "binary-cross-entropy"
+    constant_metric = False
+
+    def link(self, raw: Tensor) -> Tensor:
+        """Return probabilities within ``FLOOR`` and 1 - ``FLOOR``: [..., m]."""
+        return FLOOR + (1 - 2 * FLOOR) * raw.sigmoid()
+
+    def link_slope(self, raw: Tensor, d: Tensor) -> Tensor:
+        """Return the derivative of :meth:`link` at ``raw`` along ``d``: [..., m]."""
+        truth = raw.sigmoid()
+        return (1 - 2 * FLOOR) * truth * (1 - truth) * d
+
+    def values(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return x log(x/y) + (1-x) log((1-x)/(1-y)): [..., m]."""
+        return torch.xlogy(x, x / y) + torch.xlogy(1 - x, (1 - x) / (1 - y))
+
+    def total(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the sum of :meth:`values`: [...]."""
+        return self.values(x, y).sum(-1)
+
+    def offset(self, x: Tensor) -> Tensor:
+        """Return the entropy of x, which D lacks against the usual cross-entropy: [...]."""
+        return -(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum(-1)
+
+    def metric(self, x: Tensor, d: Tensor) -> Tensor:
+        """Return d / (2 x (1-x)): [..., m]."""
+        return d / (2 * x * (1 - x))
+
+    def log_det_metric(self, x: Tensor) -> Tensor:
+        """Return -sum_i log(2 x (1-x)): [...]; infinite where a value is 0 or 1."""
+        return -(2 * x * (1 - x)).log().sum(-1)
+
+    def log_scale(self, x: Tensor) -> None:
+        """Return None: G_x is no multiple of I."""
+        del x
+
+    def gaussian_values(self, width: int) -> int:
+        """Return 0: no value has a Gaussian for a density."""
+        del width
+        return 0
+
+    def state(self) -> dict[str, Any]:
+        """Return the name."""
+        return {"name": self.name}
+
+    @classmethod
+    def from_state(cls, meta: dict[str, Any]) -> Self:
+        """Return the distortion of a :meth:`state`."""
+        del meta
+        return cls()
+
+
+class MixedColumns:
+    """Numbers by squared error, truths by binary cross-entropy, categories by cross-entropy.
+
+    ``truths`` are columns of 0 and 1; ``categories`` are slices (start, stop) of one-hot columns;
+    all other columns are numbers. A one-hot slice has D(x, y) = sum_k x_k log(x_k/y_k) - x_k + y_k
+    and G_x = diag(1 / (2 x_k)). A value outside [0, 1] stands for a category that training never
+    showed: it costs its squared distance times -log ``FLOOR``, more than the rarest one known.
+    """
+
+    name = "mixed-columns"
+    constant_metric = False
+
+    def __init__(self, truths: Sequence[int], categories: Sequence[tuple[int, int]]) -> None:
+        self.truths = tuple(int(column) for column in truths)
+        self.categories = tuple((int(start), int(stop)) for start, stop in categories)
+        taken = [*self.truths, *(c for start, stop in self.categories for c in range(start, stop))]
+        empty = any(stop <= start for start, stop in self.categories)
+        if empty or len(set(taken)) < len(taken) or any(column < 0 for column in taken):
+            msg = f"truths {self.truths} and categories {self.categories} overlap or are empty"
+            raise ValueError(msg)
+        self._taken = taken
+        self._truths, self._shares = list(self.truths), taken[len(self.truths) :]
+        self._binary = BinaryCrossEntropy()
+
+    def link(self, raw: Tensor) -> Tensor:
+        """Return numbers as they are, truths through a sigmoid, categories through a softmax."""
+        out = raw.clone()
+        out[..., self._truths] = self._binary.link(raw[..., self._truths])
+        for start, stop in self.categories:
+            share = raw[..., start:stop].softmax(-1)
+            out[..., start:stop] = FLOOR + (1 - (stop - start) * FLOOR) * share
+        return out
+
+    def link_slope(self, raw: Tensor, d: Tensor) -> Tensor:
+        """Return the derivative of :meth:`link` at ``raw`` along ``d``: [..., m]."""
+        out = d.clone()
+        truths = self._truths
+        out[..., truths] = self._binary.link_slope(raw[..., truths], d[..., truths])
+        for start, stop in self.categories:
+            share, along = raw[..., start:stop].softmax(-1), d[..., start:stop]
+            turned = share * (along - (share * along).sum(-1, keepdim=True))
+            out[..., start:stop] = (1 - (stop - start) * FLOOR) * turned
+        return out
+
+    def values(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the part of each column in D(x, y): [..., m]."""
+        x = x.expand(torch.Size((x + y).shape))
+        y = y.expand(x.shape)
+        within = x.clone()
+        within[..., self._taken] = x[..., self._taken].clamp(0, 1)
+        out = (x - y).square()
+        truths, shares = self._truths, self._shares
+        out[..., truths] = self._binary.values(within[..., truths], y[..., truths])
+        a, b = within[..., shares], y[..., shares]
+        out[..., shares] = torch.xlogy(a, a / b) - a + b
+        return out - math.log(FLOOR) * (x - within).square()
+
+    def total(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the sum of :meth:`values`: [...]."""
+        return self.values(x, y).sum(-1)
+
+    def offset(self, x: Tensor) -> Tensor:
+        """Return the entropy of truths and categories, which D lacks against cross-entropy."""
+        shares = x[..., self._shares]
+        return self._binary.offset(x[..., self._truths]) - torch.xlogy(shares, shares).sum(-1)
+
+    def metric(self, x: Tensor, d: Tensor) -> Tensor:
+        """Return G_x d: [..., m]."""
+        return self._diagonal(x) * d
+
+    def log_det_metric(self, x: Tensor) -> Tensor:
+        """Return the sum of the logarithms of the diagonal of G_x: [...]."""
+        return self._diagonal(x).log().sum(-1)
+
+    def log_scale(self, x: Tensor) -> None:
+        """Return None: G_x is no multiple of I."""
+        del x
+
+    def gaussian_values(self, width: int) -> int:
+        """Return how many of ``width`` columns are numbers."""
+        return width - len(self._taken)
+
+    def state(self) -> dict[str, Any]:
+        """Return the name and the columns that are no numbers."""
+        categories = [list(bounds) for bounds in self.categories]
+        return {"name": self.name, "truths": list(self.truths), "categories": categories}
+
+    @classmethod
+    def from_state(cls, meta: dict[str, Any]) -> Self:
+        """Return the distortion of a :meth:`state`."""
+        return cls(meta["truths"], [(start, stop) for start, stop in meta["categories"]])
+
+    def _diagonal(self, x: Tensor) -> Tensor:
+        out = torch.ones_like(x)
+        truths = x[..., self._truths]
+        out[..., self._truths] = 1 / (2 * truths * (1 - truths))
+        out[..., self._shares] = 1 / (2 * x[..., self._shares])
+        return out
