@@ -78,9 +78,7 @@ def test_the_table_for_machines_names_what_moves(plant, capsys):
     assert table["measured_on"] == "training"
     assert len(table["loadings"]) == len(table["latents"]) == 2
     loadings = [loading for latent in table["loadings"] for loading in latent]
-    assert {loading["feature"] for loading in loadings} <= set(
-        map(lambda c: c.name, SCHEMA.columns)
-    )
+    assert {loading["feature"] for loading in loadings} <= {c.name for c in SCHEMA.columns}
     assert {loading["unit"] for loading in loadings if loading["feature"] == "flow"} <= {"m3/h"}
 
 

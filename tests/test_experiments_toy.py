@@ -1,4 +1,4 @@
-"""The toy data and what is told of a run; the runs themselves are `vaeiso-monitor reproduce toy`."""
+"""The toy data, and what is told of a run; `reproduce toy` makes the runs themselves."""
 
 import json
 from dataclasses import asdict, replace

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from tests.test_model_known_answers import (
-    BETA, CPU, KEPT, NOISE, WIDTH, axes, exact_nats, gaussian, linear_vae, silu_vae,
+    BETA,
+    CPU,
+    KEPT,
+    NOISE,
+    WIDTH,
+    axes,
+    exact_nats,
+    gaussian,
+    linear_vae,
+    silu_vae,
 )  # fmt: skip
 from vaeiso_monitor.model import ModelConfig, TrainingConfig, fit, objective
 from vaeiso_monitor.model.cross_entropy import BinaryCrossEntropy

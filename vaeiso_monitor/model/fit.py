@@ -49,7 +49,7 @@ class TrainingConfig:
     patience: float = 0.25  # share of max_steps without a better held-out value
     learning_rate: float = 3e-3
     held_out_share: float = 0.1
-    held_out: Literal["random", "blocks"] = "random"
+    held_out: Literal["random", "blocks"] = "blocks"
     time_budget_seconds: float | None = None
     first_beta: float = 1.0
     annealing: float = 0.0

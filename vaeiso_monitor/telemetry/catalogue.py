@@ -99,7 +99,7 @@ RECORDS_WAITING = Metric(
 
 NATS = Metric(
     "vaeiso_nats", "histogram",
-    "Scores: negative log-likelihood bound per record; higher is stranger.",
+    "Scores: negative log-likelihood of each record; higher is stranger.",
     unit="nats", buckets=_NATS,
 )  # fmt: skip
 ANOMALY_SCORE = Metric(
