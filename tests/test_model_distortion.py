@@ -70,6 +70,15 @@ def test_the_link_leads_into_the_domain(distortion):
 
 
 @pytest.mark.parametrize("distortion", TABLE, ids=NAMES)
+def test_a_net_can_learn_from_zeros_and_ones(distortion):
+    x = torch.tensor([[0.5, 1.0, 0.2, 0.0, 1.0, 0.0], [0.5, 0.0, 0.2, 1.0, 0.0, 0.0]])
+    raw = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    (gradient,) = torch.autograd.grad(distortion.total(x, distortion.link(raw)).sum(), [raw])
+    assert torch.isfinite(gradient).all()
+    assert (gradient[:, 3:] != 0).all()
+
+
+@pytest.mark.parametrize("distortion", TABLE, ids=NAMES)
 def test_the_slope_of_the_link_is_that_of_autograd(distortion):
     raw, d = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(3)).double()
     dense = torch.autograd.functional.jacobian(distortion.link, raw)

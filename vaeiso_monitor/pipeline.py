@@ -48,7 +48,6 @@ class _InFlight:
     engine: Engine
     launched: Launched
     checkpoint: Any
-    started: float
 
 
 class Pipeline:
@@ -98,8 +97,10 @@ class Pipeline:
 
     def poll(self) -> Polled | None:
         """Read one batch and count it; None at the end of the source."""
+        began = perf_counter()
         polled = self._source.poll(self._config.batch_records, self._config.linger_seconds)
-        if polled is not None:
+        if polled is not None and polled.batch.received:
+            self._telemetry.stage_finished("poll", perf_counter() - began)
             for stream, count, size in _received(polled.batch):
                 self._telemetry.records_received(self._source.name, stream, count, size)
         return polled
@@ -111,6 +112,7 @@ class Pipeline:
         self._next_tick = monotonic() + _TICK_SECONDS
         self._telemetry.heartbeat()
         self._telemetry.source_connected(self._source.name, self._source.connected())
+        self._telemetry.source_failures(self._source.name, self._source.errors)
         self._telemetry.partitions(self._source.progress())
         for sink in self._alerts.sinks + self._dead_letters.sinks:
             self._telemetry.sink_connected(sink.name, sink.connected())
@@ -125,10 +127,10 @@ class Pipeline:
 
     def _launch(self, polled: Polled) -> _InFlight:
         engine = self._serving.engine  # once a batch: encoder, weights and threshold agree
-        started = perf_counter()
-        return _InFlight(engine, engine.launch(polled.batch), polled.checkpoint, started)
+        return _InFlight(engine, engine.launch(polled.batch), polled.checkpoint)
 
     def _finish(self, flight: _InFlight) -> None:
+        began = perf_counter()
         scored = flight.launched.wait()
         waited = perf_counter()
         threshold = flight.engine.bundle.threshold
@@ -146,7 +148,7 @@ class Pipeline:
         self._report(flight, scored, alerts, rejects)
         stages = {
             **flight.launched.seconds,
-            "score": waited - flight.started - sum(flight.launched.seconds.values()),
+            "score": waited - began,
             "decide": written - waited,
             "deliver": delivered - written,
             "commit": perf_counter() - delivered,
@@ -172,6 +174,10 @@ class Pipeline:
                 criticals=severities["critical"],
             )
         )
+        encoder = flight.engine.bundle.encoder
+        if encoder.dropped:
+            departed = int(np.count_nonzero(encoder.departures(scored.records)))
+            self._telemetry.constants_departed(departed)
         times = scored.records.times
         if times and (latest := parse_time(times[-1])) is not None:
             self._telemetry.event_time(self._source.name, latest.timestamp())

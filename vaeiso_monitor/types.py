@@ -166,6 +166,7 @@ class Source(Protocol):
     """Where records come from. One thread calls it; trouble is retried inside, under a deadline."""
 
     name: str
+    errors: int  # exchanges with the peer that failed so far
 
     def poll(self, max_records: int, timeout: float) -> Polled | None:
         """Return up to ``max_records``, none after ``timeout`` seconds, or None at the very end."""

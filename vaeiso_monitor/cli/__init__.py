@@ -24,12 +24,12 @@ app = typer.Typer(
     name="vaeiso-monitor",
     help=(
         "Finds anomalies in tabular streams by their likelihood under an isometric beta-VAE.\n\n"
-        "A first look: [bold]vaeiso-monitor demo[/]. With your own records: [bold]init[/] writes a "
-        "config from a sample, [bold]check[/] tells what is wrong with it and what run would do, "
-        "[bold]run[/] does it."
+        "A first look: **vaeiso-monitor demo**. With your own records: **init** writes a "
+        "config from a sample, **check** tells what is wrong with it and what run would do, "
+        "**run** does it."
     ),
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

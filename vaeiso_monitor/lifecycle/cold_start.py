@@ -140,7 +140,10 @@ class ColdStart:
     def _train(self, records: Records) -> Bundle | None:
         self._telemetry.state_changed(State.TRAINING)
         log.info("training_started", records=len(records))
-        with ThreadPoolExecutor(1, thread_name_prefix="training") as pool:
+        with (
+            self._telemetry.stage("train"),
+            ThreadPoolExecutor(1, thread_name_prefix="training") as pool,
+        ):
             future = pool.submit(
                 train,
                 records,

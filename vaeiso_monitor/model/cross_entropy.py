@@ -37,7 +37,7 @@ class BinaryCrossEntropy:
 
     def values(self, x: Tensor, y: Tensor) -> Tensor:
         """Return x log(x/y) + (1-x) log((1-x)/(1-y)): [..., m]."""
-        return torch.xlogy(x, x / y) + torch.xlogy(1 - x, (1 - x) / (1 - y))
+        return _surplus(x, y) + _surplus(1 - x, 1 - y)
 
     def total(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the sum of :meth:`values`: [...]."""
@@ -129,7 +129,7 @@ class MixedColumns:
         truths, shares = self._truths, self._shares
         out[..., truths] = self._binary.values(within[..., truths], y[..., truths])
         a, b = within[..., shares], y[..., shares]
-        out[..., shares] = torch.xlogy(a, a / b) - a + b
+        out[..., shares] = _surplus(a, b) - a + b
         return out - math.log(FLOOR) * (x - within).square()
 
     def total(self, x: Tensor, y: Tensor) -> Tensor:
@@ -173,3 +173,8 @@ class MixedColumns:
         out[..., self._truths] = 1 / (2 * truths * (1 - truths))
         out[..., self._shares] = 1 / (2 * x[..., self._shares])
         return out
+
+
+def _surplus(x: Tensor, y: Tensor) -> Tensor:
+    """Return x log(x/y), 0 where x = 0: there the derivative of xlogy(x, x/y) would be NaN."""
+    return torch.xlogy(x, torch.where(x > 0, x / y, 1.0))

@@ -41,7 +41,9 @@ class Workers:
         pieces = _pieces(len(x), largest, self.count)
         shares = min(self.count, len(pieces))
         work = iter(pieces)  # of a list: next() is atomic
-        return Shares(nats, [self._pool.submit(_share, score, x, nats, work) for _ in range(shares)])
+        return Shares(
+            nats, [self._pool.submit(_share, score, x, nats, work) for _ in range(shares)]
+        )
 
     def close(self) -> None:
         """Wait for what is under way and end the threads."""

@@ -27,7 +27,7 @@ _KEY_NAME = re.compile(r"(^|.*[\W_])(id|key|uuid|guid|seq|sequence|offset|row|in
 _TIME_NAME = re.compile(r"(.*[\W_])?(time|timestamp|ts|date|datetime|at|when)|.*(Time|Date)", re.I)
 _ENTITY_NAME = re.compile(
     r"(.*[\W_])?(host|hostname|machine|device|sensor|unit|asset|node|server|instance|entity|station"
-    r"|pump|line|plant|site|robot|vehicle|turbine|meter|container|pod|tag)([\W_]?(id|name|nr))?",
+    r"|pump|plant|site|robot|vehicle|turbine|meter|container|pod|tag)([\W_]?(id|name|nr))?",
     re.I,
 )
 _CODE_NAME = re.compile(
@@ -107,7 +107,7 @@ def _looks_like_time(field: Field) -> bool:
 def _looks_like_entity(field: Field) -> bool:
     named = _ENTITY_NAME.fullmatch(field.name) is not None
     countable = field.shape == "text" or (field.shape == "number" and field.whole)
-    return named and countable and 1 < field.distinct <= field.records / 2
+    return named and countable and field.distinct <= max(field.records / 2, 1)
 
 
 def _reason_to_ignore(field: Field, *, labels: bool) -> str | None:

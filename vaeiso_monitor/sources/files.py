@@ -60,6 +60,7 @@ class FileSource:
     """Reads files one after the other; each batch is of one file."""
 
     name = SOURCE
+    errors = 0
 
     def __init__(self, config: FileSourceConfig, *, max_record_bytes: int) -> None:
         self._config = config

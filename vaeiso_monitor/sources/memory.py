@@ -20,6 +20,7 @@ class MemorySource:
     """
 
     name = "memory"
+    errors = 0
 
     def __init__(
         self, records: Iterable[bytes | None] | pa.Table, *, stream: str = "memory"

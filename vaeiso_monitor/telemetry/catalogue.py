@@ -121,6 +121,11 @@ ANOMALIES = Metric(
     "vaeiso_anomalies_total", "counter", "Records over the alert line, by severity.",
     ("severity",), "records", SEVERITIES,
 )  # fmt: skip
+DEPARTED = Metric(
+    "vaeiso_constant_departures_total", "counter",
+    "Records in which a column differed that was constant in training and so is not scored.",
+    unit="records",
+)  # fmt: skip
 LAST_ALERT = Metric(
     "vaeiso_last_alert_timestamp_seconds", "gauge", "When the last anomaly was found (Unix time).",
     unit="seconds",
@@ -139,7 +144,7 @@ BATCH_SIZE = Metric(
     unit="records", buckets=_RECORDS,
 )  # fmt: skip
 STAGE_DURATION = Metric(
-    "vaeiso_stage_duration_seconds", "histogram", "Time that one batch spent in a stage.",
+    "vaeiso_stage_duration_seconds", "histogram", "Time the loop spent with one batch in a stage.",
     ("stage",), "seconds", STAGES, _LONG_SECONDS,
 )  # fmt: skip
 

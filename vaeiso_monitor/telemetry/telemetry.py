@@ -54,6 +54,7 @@ class Telemetry:
         self._alerts = Recent(records=100_000, seconds=3600)
         self._throughput = Recent(records=1 << 62, seconds=15)
         self._topics = LabelValues(_MAX_TOPICS)
+        self._source_errors: dict[str, int] = {}
         now = clock()
         self._status = Status(State.STARTING, version, now, now, now)
         registry.register(self._series)
@@ -143,6 +144,10 @@ class Telemetry:
             self._series.set(metrics.LAST_ALERT, now)
             self._tell(last_alert_at=now)
 
+    def constants_departed(self, count: int) -> None:
+        """Say in how many records a column differed that was constant in training."""
+        self._series.add(metrics.DEPARTED, count)
+
     def event_time(self, source: str, instant: float) -> None:
         """Say what time (Unix time) the latest record of a source carries."""
         self._series.set(metrics.EVENT_TIME_LAG, instant, source)
@@ -174,9 +179,12 @@ class Telemetry:
         """Say whether the last exchange with a source worked."""
         self._peer("sources", metrics.SOURCE_CONNECTED, source, connected)
 
-    def source_failed(self, source: str) -> None:
-        """Count an exchange with a source that failed."""
-        self._series.add(metrics.SOURCE_ERRORS, 1, source)
+    def source_failures(self, source: str, total: int) -> None:
+        """Say how many exchanges with a source have failed since the start."""
+        with self._lock:
+            rise = total - self._source_errors.get(source, 0)
+            self._source_errors[source] = total
+        self._series.add(metrics.SOURCE_ERRORS, rise, source)
 
     def sink_connected(self, sink: str, connected: bool) -> None:
         """Say whether the last delivery to a sink worked."""

@@ -60,6 +60,7 @@ class PlantSource:
     """
 
     name = "plant"
+    errors = 0
 
     def __init__(
         self,

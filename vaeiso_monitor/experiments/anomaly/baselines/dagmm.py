@@ -30,8 +30,12 @@ class DagmmConfig:
 
 
 def dagmm(trials: Sequence[Trial], config: DagmmConfig) -> list[Outcome]:
-    """Train DAGMM and score the test records of a trial."""
-    return run(trial, config.encoding, config.schedule, lambda width: recipe(config, width))
+    """Train DAGMM and score the test records of each trial."""
+
+    def make(width: int, dice: Dice) -> Recipe:
+        return recipe(config, width, dice)
+
+    return run(trials, config.encoding, config.schedule, make)
 
 
 def recipe(config: DagmmConfig, width: int, dice: Dice) -> Recipe:

@@ -36,8 +36,12 @@ class GmvaeConfig:
 
 
 def gmvae(trials: Sequence[Trial], config: GmvaeConfig) -> list[Outcome]:
-    """Train GMVAE and score the test records of a trial."""
-    return run(trial, config.encoding, config.schedule, lambda width: recipe(config, width))
+    """Train GMVAE and score the test records of each trial."""
+
+    def make(width: int, dice: Dice) -> Recipe:
+        return recipe(config, width, dice)
+
+    return run(trials, config.encoding, config.schedule, make)
 
 
 def recipe(config: GmvaeConfig, width: int, dice: Dice) -> Recipe:

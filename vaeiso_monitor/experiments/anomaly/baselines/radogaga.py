@@ -43,8 +43,12 @@ class RadogagaConfig:
 
 
 def radogaga(trials: Sequence[Trial], config: RadogagaConfig) -> list[Outcome]:
-    """Train RaDOGAGA and score the test records of a trial."""
-    return run(trial, config.encoding, config.schedule, lambda width: recipe(config, width))
+    """Train RaDOGAGA and score the test records of each trial."""
+
+    def make(width: int, dice: Dice) -> Recipe:
+        return recipe(config, width, dice)
+
+    return run(trials, config.encoding, config.schedule, make)
 
 
 def recipe(config: RadogagaConfig, width: int, dice: Dice) -> Recipe:
