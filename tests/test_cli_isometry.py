@@ -141,6 +141,33 @@ def test_loadings_are_in_the_users_units(bundle):
     assert any(row.category in {"day", "night"} for row in top)
 
 
+def test_a_bundle_of_mixed_columns_is_judged_by_them(tmp_path):
+    from dataclasses import replace
+
+    from tests.plain import RECIPE, anomaly, raw
+    from vaeiso_monitor.bundle import Engine
+    from vaeiso_monitor.detector import train
+    from vaeiso_monitor.model import resolve_device
+    from vaeiso_monitor.records import Decoder
+
+    records, _ = Decoder(SCHEMA).decode(raw(list(documents(1500))))
+    recipe = replace(RECIPE, model=replace(RECIPE.model, distortion="mixed-columns"))
+    train(records, SCHEMA, recipe).save(tmp_path / "mixed")
+    loaded = Bundle.load(tmp_path / "mixed")
+    assert loaded.model.distortion.name == "mixed-columns"
+    features = {feature.name: feature for feature in loaded.encoder.features}
+    mode = features["mode"]
+    assert loaded.model.distortion.state()["truths"] == [features["open"].start]
+    assert loaded.model.distortion.state()["categories"] == [[mode.start, mode.stop]]
+    engine = Engine(loaded, resolve_device("cpu"))
+    scored = engine.launch(raw([*documents(200, seed=5), anomaly(9)])).wait()
+    explained = engine.explain(scored.x)
+    engine.close()
+    assert scored.nats.argmax() == 200
+    assert explained.nats == pytest.approx(scored.nats, rel=1e-3, abs=1e-3)
+    assert set(explained.expected[list(features).index("mode")]) <= {"day", "night"}
+
+
 def test_reproduce_toy_says_what_it_missed(tmp_path, capsys):
     brief = [
         "reproduce",

@@ -1,5 +1,7 @@
 """GMVAE, DAGMM and RaDOGAGA: their mixture against scipy, their lanes, and what they find."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -52,7 +54,7 @@ SYSTEMS = {
         radogaga.radogaga,
         radogaga.RadogagaConfig(FRAME, SHORT, Z, "log d", lambda1=1, lambda2=10, noise="normal"),
     ),
-    "gmvae": (gmvae.gmvae, gmvae.GmvaeConfig(FRAME, SHORT, Z)),
+    "gmvae": (gmvae.gmvae, gmvae.GmvaeConfig(FRAME, SHORT, Z, beta=0.1)),
 }
 
 
@@ -79,19 +81,25 @@ def test_the_mixture_is_that_of_scipy():
 def test_residuals_of_known_records():
     x = torch.tensor([[[3.0, 4.0], [1.0, 0.0]]])
     copy = torch.tensor([[[3.0, 4.0], [0.0, 2.0]]])
-    assert residuals(x, copy)[0].numpy() == pytest.approx(
-        np.array([[0, 1], [5**0.5, 0]]), abs=1e-5
-    )
+    assert residuals(x, copy)[0].numpy() == pytest.approx(np.array([[0, 1], [5**0.5, 0]]), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_what_lies_off_the_line_is_found_and_lanes_do_not_touch(name):
+def test_a_lane_does_not_depend_on_its_neighbours(name):
     run, config = SYSTEMS[name]
-    alone = run([trial(1)], config)
-    beside = run([trial(1), trial(2)], config)
-    assert beside[0].scores == pytest.approx(alone[0].scores, rel=0.02, abs=0.02)
-    assert [auroc(outcome, seed) for outcome, seed in zip(beside, (1, 2), strict=True)] > [0.9, 0.9]
-    assert not np.allclose(beside[0].scores, run([trial(1)], config)[0].scores[::-1])
+    brief = replace(config, schedule=replace(SHORT, steps=5))  # longer, and rounding grows
+    alone, other = run([trial(1)], brief)[0].scores, run([trial(2)], brief)[0].scores
+    beside = run([trial(1), trial(2)], brief)
+    assert beside[0].scores == pytest.approx(alone, rel=1e-3, abs=1e-3)
+    assert beside[1].scores == pytest.approx(other, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_what_lies_off_the_line_is_found(name):
+    run, config = SYSTEMS[name]
+    outcomes = run([trial(seed) for seed in (1, 2, 3)], config)
+    found = [auroc(outcome, seed) for outcome, seed in zip(outcomes, (1, 2, 3), strict=True)]
+    assert np.mean(found) > 0.9
 
 
 def test_a_repeated_record_weighs_as_often_as_it_occurs():

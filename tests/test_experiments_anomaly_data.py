@@ -149,7 +149,9 @@ def test_a_download_is_checked_and_kept(server, tmp_path):
     assert path.read_bytes() == b"records"
     assert archives.obtain(archives.Archive("set", (), (right,)), cache) == path
     path.write_bytes(b"recrods")  # damaged on disk: fetched again
-    assert archives.obtain(archives.Archive("set", urls, (right,)), cache).read_bytes() == b"records"
+    assert (
+        archives.obtain(archives.Archive("set", urls, (right,)), cache).read_bytes() == b"records"
+    )
 
 
 def test_where_no_copy_is_good_each_server_is_named(server, tmp_path):
@@ -237,9 +239,10 @@ def test_encodings_are_fitted_on_the_training_records_alone(numbers):
     assert not np.array_equal(here, there)
 
 
-def test_constant_columns_go_categories_are_spread_and_values_clipped():
+def test_constant_columns_keep_their_unit_categories_are_spread_and_values_clipped():
     x = np.array([[1.0, 5.0, 0], [2.0, 5.0, 2], [3.0, 5.0, 1], [900.0, 6.0, 1]])
     dataset = data.made_of("made", x, (2,), np.zeros(4, dtype=bool), 0.1)
     encoded = encode(dataset, dataset.rows[:3], Encoding("z-score", clip=4.0))[dataset.rows]
-    assert encoded[:, 1:].tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 0]]
-    assert encoded[:, 0] == pytest.approx([-1.5**0.5, 0, 1.5**0.5, 4.0])
+    assert encoded[:, 0] == pytest.approx([-(1.5**0.5), 0, 1.5**0.5, 4.0])
+    assert encoded[:, 1].tolist() == [0, 0, 0, 1]
+    assert encoded[:, 2:].tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 0]]

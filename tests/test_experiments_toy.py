@@ -69,7 +69,7 @@ def test_a_good_run_meets_every_target(loss):
     ("change", "missed"),
     [
         ({"norm_mean": 0.89}, "norm of z2"), ({"norm_sd": 0.2}, "norm of z2"),
-        ({"importance": 0.8}, "sigma^-2] of z2"), ({"ratio": 4.5}, "ratio"),
+        ({"importance": 0.8}, "sigma^-2] of z2"), ({"ratio": 4.5}, "ratio of E[sigma^-2]"),
     ],
 )  # fmt: skip
 def test_a_figure_that_is_off_is_missed(change, missed):

@@ -13,9 +13,10 @@ from vaeiso_monitor.model import (
     TrainingConfig,
     TrainingStopped,
     fit,
+    isometry,
     objective,
 )
-from vaeiso_monitor.model.fit import split
+from vaeiso_monitor.model.training import split
 
 CPU = torch.device("cpu")
 SMALL = ModelConfig(betas=(0.05, 0.5), hidden=(12,), latent_dim=2)
@@ -75,6 +76,28 @@ def test_training_leaves_the_callers_threads_alone():
     before = torch.get_num_threads()
     fit(plane(20), SMALL, brief(max_steps=2), device=CPU)
     assert torch.get_num_threads() == before
+
+
+def test_annealing_settles_each_latent_on_its_own_axis():
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    x = ((rng.normal(size=(3000, 3)) * [2.0, 1.0, 0.5]) @ turn).astype(np.float32)
+    config = ModelConfig(beta=0.02, hidden=(16,), latent_dim=3)
+    result = fit(
+        x, config, brief(max_steps=1200, learning_rate=0.01, annealing=0.4, first_beta=4.0,
+                 batch_size=128),
+        device=CPU,
+    )  # fmt: skip
+    table = isometry(result.model, x[:500])
+    found = sorted(latent.importance for latent in table.latents)
+    assert found == pytest.approx([0.25, 1.0, 4.0], rel=0.1)
+    assert table.orthogonality_error < 0.1
+
+
+def test_all_members_are_returned_at_their_best():
+    result = fit(plane(400), SMALL, brief(), device=CPU)
+    assert result.members.betas == SMALL.betas
+    assert torch.equal(result.members.member(result.report.winner).weights, result.model.weights)
 
 
 def test_members_do_not_disturb_each_other():
@@ -165,7 +188,8 @@ def test_too_little_is_refused(shape):
     "wrong",
     [
         {"batch_size": 0}, {"max_steps": 0}, {"patience": 0.0}, {"learning_rate": 0.0},
-        {"held_out_share": 1.0}, {"time_budget_seconds": 0.0},
+        {"held_out_share": 1.0}, {"time_budget_seconds": 0.0}, {"first_beta": 0.0},
+        {"annealing": 1.0},
     ],
 )  # fmt: skip
 def test_a_wrong_config_names_its_key(wrong):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaeiso_monitor.errors import BundleError
-from vaeiso_monitor.model.distortion import SquaredError
+from vaeiso_monitor.model.distortion import DownwardConvex, SquaredError
 from vaeiso_monitor.model.prior import StandardNormal
 from vaeiso_monitor.model.shape import ModelConfig, Shape
 from vaeiso_monitor.model.vae import VAE, bounded, initial, unbounded
@@ -58,6 +58,21 @@ def test_state_survives_json_and_numpy():
     assert arrays["encoder.0.weight"].shape == (3, 7, 8)
 
 
+@pytest.mark.parametrize("before", [{}, {"distortion": "squared_error"}])
+def test_a_bundle_from_before_there_was_a_choice_has_squared_error(before):
+    meta, arrays = three_members().state()
+    del meta["distortion"]
+    assert isinstance(VAE.from_state({**meta, **before}, arrays).distortion, SquaredError)
+
+
+def test_the_distortion_goes_with_the_model():
+    model = VAE(three_members().shape, three_members().weights, [1, 2, 3], DownwardConvex(0.5, 2.0))
+    meta, arrays = model.state()
+    for again in (VAE.from_state(json.loads(json.dumps(meta)), arrays), model.member(1)):
+        assert again.distortion.state() == model.distortion.state()
+    assert model.to(torch.device("cpu"), torch.float64).distortion is model.distortion
+
+
 def broken_states():
     meta, arrays = three_members().state()
     name = "decoder.1.bias"
@@ -96,6 +111,7 @@ def test_unbounded_inverts_bounded(log_variance):
     [
         {"beta": 0.0}, {"beta": float("inf")}, {"betas": ()}, {"betas": (0.1, -1.0)},
         {"latent_dim": 0}, {"hidden": (4, 0)}, {"objective": "best"},
+        {"distortion": "ssim"},
     ],
 )  # fmt: skip
 def test_a_wrong_config_names_its_key(wrong):

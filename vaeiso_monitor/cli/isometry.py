@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vaeiso_monitor.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
@@ -118,7 +119,7 @@ def _print(version: str, table: dict[str, Any]) -> None:
     shown.title = f"{version}, {table['records']:,} records, beta {table['beta']:g}"
     rows = zip(table["latents"], table["loadings"], strict=True)
     for row, found in sorted(rows, key=lambda pair: -pair[0]["importance"]):
-        words = ", ".join(str(Loading(**loading)) for loading in found)
+        words = escape(", ".join(str(Loading(**loading)) for loading in found))
         shown.add_row(
             str(row["latent"]),
             f"{row['kl_nats']:.3f}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vaeiso_monitor.cli.options import JsonOption
@@ -176,15 +177,21 @@ def _correlation_table(results: Sequence[ToyResult]) -> Table:
 
 
 def _target_table(results: Sequence[ToyResult]) -> Table:
-    table = Table("loss", "seed", "figure", "wanted", "found", "", title="What was missed")
-    rows = [(result.run, target) for result in results for target in result.targets]
-    missed = [(run, target) for run, target in rows if not target.met]
-    for run, target in missed:
-        table.add_row(run.loss, str(run.seed), target.what, target.wanted, target.found, "missed")
-    if not missed:
-        table.title = f"All {len(rows)} targets are met"
-        table.add_row("", "", "every one", "", "", "")
+    table = Table("loss", "figure", "wanted", *(f"seed {seed}" for seed in _seeds(results)))
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for result in results:
+        for target in result.targets:
+            found = target.found if target.met else f"[bold red]{target.found} missed[/]"
+            rows.setdefault((result.run.loss, target.what, target.wanted), []).append(found)
+    for names, cells in rows.items():
+        table.add_row(*map(escape, names), *cells)
+    met = sum(target.met for result in results for target in result.targets)
+    table.title = f"{met} of {sum(len(result.targets) for result in results)} targets are met"
     return table
+
+
+def _seeds(results: Sequence[ToyResult]) -> list[int]:
+    return sorted({result.run.seed for result in results})
 
 
 def _curve_table(points: Sequence[CurvePoint]) -> Table:

@@ -73,7 +73,9 @@ def targets(run: ToyRun) -> Iterator[Target]:
     if run.loss == "squared-error":
         for latent, ratio in zip(run.latents[1:], (4, 16), strict=True):
             good, found = abs(latent.ratio / ratio - 1) <= 0.1, f"{latent.ratio:.2f}"
-            yield Target("ratio of E[sigma^-2]", f"{ratio} within 10 %", found, good)
+            yield Target(
+                f"ratio of E[sigma^-2] to that of z1, {ratio}", f"{ratio} within 10 %", found, good
+            )
     yield from _correlation_targets(run)
 
 

@@ -1,11 +1,12 @@
 """The model: numbers in, numbers out; torch and numpy only."""
 
 from vaeiso_monitor.model.devices import resolve_device
-from vaeiso_monitor.model.fit import Fit, TrainingConfig, TrainingStopped, fit
+from vaeiso_monitor.model.fit import Fit, TrainingStopped, fit
 from vaeiso_monitor.model.isometry import Isometry, isometry
 from vaeiso_monitor.model.report import FitReport, MemberReport, Progress
 from vaeiso_monitor.model.scoring import Parts, Pending, Scorer, ScoringConfig
 from vaeiso_monitor.model.shape import ModelConfig
+from vaeiso_monitor.model.training import TrainingConfig
 from vaeiso_monitor.model.vae import VAE
 
 __all__ = [

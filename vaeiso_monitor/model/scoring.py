@@ -209,7 +209,8 @@ class Scorer:
 
 
 def _square_sum(values: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(values, dim=-1).square_()  # one pass, not two
+    norm: Tensor = torch.linalg.vector_norm(values, dim=-1)  # one pass, where a sum takes two
+    return norm.square_()
 
 
 class _OnDevice:

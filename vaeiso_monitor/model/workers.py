@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from threading import Barrier
 
 import numpy as np
@@ -80,7 +81,7 @@ def _pieces(rows: int, largest: int, workers: int) -> list[slice]:
     if rows > largest // 2:
         count = -(-count // workers) * workers
     edges = [rows * i // count for i in range(count + 1)] if count else [0]
-    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
 def _share(

@@ -1,4 +1,4 @@
-"""Anomaly detection (section 5.3): Table 3 from scratch, the VAE beside what it is compared with."""
+"""Anomaly detection (section 5.3): Table 3 from scratch, the VAE beside the other systems."""
 
 from vaeiso_monitor.experiments.anomaly.data import DATASETS, DEFAULT_CACHE
 from vaeiso_monitor.experiments.anomaly.report import AnomalyTable, run_anomaly

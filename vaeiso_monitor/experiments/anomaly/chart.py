@@ -35,9 +35,17 @@ def _panel(axes: Axes, name: str, rows: Sequence[Row]) -> None:
     colors = [_INK if row.method.startswith("vae") else _SOFT for row in rows]
     axes.barh(places, means, xerr=sds, color=colors, ecolor="#44505c", height=0.7)
     published = [(row.published, place) for place, row in enumerate(rows) if row.published]
-    axes.plot(*zip(*published, strict=True) if published else ((), ()), "|", color=_ACCENT, ms=14,
-              mew=2, label="published")
-    lowest = min([*(f1 - sd for f1, sd in zip(means, sds, strict=True)), *(p for p, _ in published)])
+    axes.plot(
+        *zip(*published, strict=True) if published else ((), ()),
+        "|",
+        color=_ACCENT,
+        ms=14,
+        mew=2,
+        label="published",
+    )
+    lowest = min(
+        [*(f1 - sd for f1, sd in zip(means, sds, strict=True)), *(p for p, _ in published)]
+    )
     axes.set_xlim(max(0.0, lowest - 0.05), min(1.0, max(means) + 0.1))
     axes.set_yticks(places, [row.method for row in rows], fontsize=8)
     axes.invert_yaxis()

@@ -114,11 +114,11 @@ def _arrays(file: str) -> dict[str, NDArray[np.generic]] | None:
 
 
 def _kdd_arrays(arrays: dict[str, NDArray[np.generic]]) -> tuple[NDArray[np.float64], Truth]:
-    x = np.round(arrays["X"].astype(np.float64), 2)  # rates are written with two places
+    x = np.asarray(arrays["X"], dtype=np.float64).round(2)  # rates are written with two places
     names = arrays["feature_names"].tolist()
     for exact in ("src_bytes", "dst_bytes"):
         x[:, names.index(exact)] = arrays[f"{exact}_exact"]
-    return x, arrays["y"] == 1
+    return x, np.asarray(arrays["y"] == 1)
 
 
 def _kdd_text(path: Path) -> tuple[NDArray[np.float64], Truth]:

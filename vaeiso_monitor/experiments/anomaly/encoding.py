@@ -20,7 +20,8 @@ Encoded = NDArray[np.float32]
 class Encoding:
     """``numbers``: the transform; "log-z-score" takes sign(x) log(1 + \\|x\\|) first.
 
-    Values beyond ``clip`` are moved there. Columns that are constant in training are left out.
+    Values beyond ``clip`` are moved there. A column that is constant in training is 0 in it, and
+    elsewhere how far it is from that, in its own unit.
     """
 
     numbers: Literal["min-max", "z-score", "log-z-score", "yeo-johnson", "quantile"] = "z-score"
@@ -34,7 +35,8 @@ def encode(dataset: Dataset, train: Rows, encoding: Encoding) -> Encoded:
         raw = np.copysign(np.log1p(np.abs(raw)), raw)
     seen = raw[train]
     varied = np.ptp(seen, axis=0) > 0
-    numbers = _transformed(seen[:, varied], raw[:, varied], encoding.numbers)
+    numbers = raw - seen[0]
+    numbers[:, varied] = _transformed(seen[:, varied], raw[:, varied], encoding.numbers)
     if encoding.clip is not None:
         numbers = np.clip(numbers, -encoding.clip, encoding.clip)
     parts = [numbers.astype(np.float32), *(_one_hot(column) for column in dataset.categories.T)]
@@ -45,9 +47,14 @@ def _transformed(seen: Matrix, x: Matrix, name: str) -> Matrix:
     if name == "min-max":
         low = seen.min(axis=0)
         return np.asarray((x - low) / np.ptp(seen, axis=0))
-    kinds = {"yeo-johnson": YeoJohnson, "quantile": Quantile}
-    return kinds.get(name, ZScore).fit(seen).forward(x)
+    match name:
+        case "yeo-johnson":
+            return YeoJohnson.fit(seen).forward(x)
+        case "quantile":
+            return Quantile.fit(seen).forward(x)
+        case _:
+            return ZScore.fit(seen).forward(x)
 
 
 def _one_hot(codes: NDArray[np.int64]) -> Encoded:
-    return (codes[:, None] == np.unique(codes)).astype(np.float32)
+    return np.asarray(codes[:, None] == np.unique(codes), dtype=np.float32)

@@ -52,6 +52,9 @@ def run_series(
 
 
 def _check(config: AnomalyConfig) -> None:
+    if not config.methods:
+        msg = f"no method is named; there are {', '.join(METHODS)}"
+        raise ConfigError(msg)
     for name in config.datasets:
         if name not in DATASETS:
             msg = f'there is no data set "{name}"; there are {", ".join(DATASETS)}'
@@ -67,10 +70,10 @@ def _run_dataset(
         return
     dataset = load(name, config.cache)
     for place, (system, seeds) in enumerate(todo, start=1):
-        what = f"{name}, {' and '.join(system.methods)}, {_seeds_text(seeds)} ({place} of {len(todo)})"
-        _run_system(
-            system, seeds, dataset, config, file, device, partial(tell, what)
+        what = (
+            f"{name}, {' and '.join(system.methods)}, {_seeds_text(seeds)} ({place} of {len(todo)})"
         )
+        _run_system(system, seeds, dataset, config, file, device, partial(tell, what))
 
 
 def _seeds_text(seeds: Sequence[int]) -> str:
@@ -94,9 +97,9 @@ def _run_system(
     ]
     settings = _settings(system, config)
     for trial, parts, outcomes in zip(trials, splits, system.run(trials), strict=True):
-        file.append([
-            _run(trial, method, parts, outcome, settings) for method, outcome in outcomes.items()
-        ])
+        file.append(
+            [_run(trial, method, parts, outcome, settings) for method, outcome in outcomes.items()]
+        )
 
 
 def _todo(

@@ -109,8 +109,16 @@ def _sd(runs: Sequence[Run], name: str) -> float | None:
 
 
 COLUMNS = (
-    "method", "F1", "published", "precision", "recall", "AUROC", "F1 less the VAE's", "seconds", "seeds"
-)  # fmt: skip
+    "method",
+    "F1",
+    "published",
+    "precision",
+    "recall",
+    "AUROC",
+    "F1 less the VAE's",
+    "seconds",
+    "seeds",
+)
 
 
 def cells(row: Row) -> tuple[str, ...]:

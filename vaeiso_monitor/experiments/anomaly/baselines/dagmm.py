@@ -50,10 +50,9 @@ def recipe(config: DagmmConfig, width: int, dice: Dice) -> Recipe:
     def loss(x: Tensor) -> Tensor:
         decoded, features = compressed(x)
         mixture = frame.mixture(features)
-        fit = (
-            squared_error(x, decoded).mean(dim=1)
-            + config.energy_weight * mixture.energy(features).mean(dim=1)
-        )
+        fit = squared_error(x, decoded).mean(dim=1) + config.energy_weight * mixture.energy(
+            features
+        ).mean(dim=1)
         return fit + config.penalty_weight * mixture.penalty()
 
     return Recipe(frame, loss, lambda x: compressed(x)[1])

@@ -52,26 +52,21 @@ def run(
     The trials, of one data set, are lanes; each gets an equal part of the seconds. The same seed
     and thread count give the same scores, but for rounding.
     """
-    encoded = [torch.from_numpy(trial.encoded(encoding)) for trial in trials]
-    width = max(records.shape[1] for records in encoded)
     device = trials[0].device
-    lanes = torch.stack([_widened(records, width) for records in encoded]).to(device)
+    encoded = [torch.from_numpy(trial.encoded(encoding)) for trial in trials]
+    lanes = torch.stack(encoded).to(device)
+    width = lanes.shape[-1]
     with _threads_for(schedule.batch_size * width):
         begun = time.monotonic()
         made = recipe(width, Dice([trial.seed for trial in trials], device))
         _descend(trials, lanes, schedule, made)
         trained = time.monotonic()
         scores = []
-        for lane, weights in enumerate(made.frame.weights.detach().split(1)):
+        for lane, weights in enumerate(torch.split(made.frame.weights.detach(), 1)):
             made.frame.use(weights)
             scores.append(_scored(trials[lane], lanes[lane], made))
     seconds = ((trained - begun) / len(trials), (time.monotonic() - trained) / len(trials))
     return [Outcome(each, *seconds) for each in scores]
-
-
-def _widened(records: Tensor, width: int) -> Tensor:
-    # splits may differ in which columns are constant; a column of zeros teaches and tells nothing
-    return torch.nn.functional.pad(records, (0, width - records.shape[1]))
 
 
 def _descend(trials: Sequence[Trial], lanes: Tensor, schedule: Schedule, recipe: Recipe) -> None:

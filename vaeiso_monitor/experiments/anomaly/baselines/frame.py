@@ -107,7 +107,8 @@ class Frame:
         if self.training and self.config.dropout > 0:
             kept = self.dice.uniform(*hidden.shape[1:]) >= self.config.dropout
             hidden = hidden * kept / (1 - self.config.dropout)
-        return _run([last], hidden).softmax(dim=-1).double()
+        shares: Tensor = _run([last], hidden).softmax(dim=-1).double()
+        return shares
 
     def mixture(self, features: Tensor) -> Mixture:
         """Return the mixture of a batch of features [L, N, d]."""
@@ -116,7 +117,9 @@ class Frame:
 
 def _first(pair: tuple[int, int], dice: Dice) -> Tensor:
     rows, columns = pair
-    return (2 * dice.uniform((rows + 1) * columns) - 1) / rows**0.5
+    reach = float(rows) ** -0.5
+    draws: Tensor = (2 * dice.uniform((rows + 1) * columns) - 1) * reach
+    return draws
 
 
 def _run(layers: Layers, h: Tensor) -> Tensor:

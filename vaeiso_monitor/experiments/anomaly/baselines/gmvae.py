@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from vaeiso_monitor.experiments.anomaly.baselines.descent import Recipe, Schedule, run

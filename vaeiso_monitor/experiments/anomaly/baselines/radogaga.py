@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from vaeiso_monitor.experiments.anomaly.baselines.descent import Recipe, Schedule, run
