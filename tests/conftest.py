@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import warnings
 from pathlib import Path
@@ -23,22 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vaeiso_monitor.bundle import Bundle
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Do not blame tests for the sockets that kafka-python leaves to the garbage collector."""
-    for item in items:
-        if item.get_closest_marker("kafka"):
-            quiet = "ignore::pytest.PytestUnraisableExceptionWarning"
-            item.add_marker(pytest.mark.filterwarnings(quiet))
-
-
-@pytest.fixture(autouse=True)
-def _collect_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Collect those sockets here, and not in somebody else's test."""
-    yield
-    if request.node.get_closest_marker("kafka"):
-        gc.collect()
 
 
 @pytest.fixture(scope="session")

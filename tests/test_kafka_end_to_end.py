@@ -6,14 +6,14 @@ import json
 import signal
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
-from tests.brokers import Broker, wait_until
+from tests.brokers import Broker, free_port, wait_until
 from tests.plain import anomaly, documents
 from vaeiso_monitor.bundle import Bundle, BundleStore, StoreConfig
 from vaeiso_monitor.records import write_schema_toml
@@ -49,7 +49,7 @@ path = "{folder}/{group}.jsonl"
 type = "file"
 path = "{folder}/{group}-dead.jsonl"
 [server]
-port = 0
+port = {port}
 {schema}
 """
 
@@ -63,8 +63,10 @@ class Daemon:
         self.alert_file = folder / f"{group}.jsonl"
         self._config = folder / f"{group}.toml"
         self._log = folder / f"{group}.log"
+        self._port = free_port()
         self._config.write_text(
             CONFIG.format(
+                port=self._port,
                 address=broker.address,
                 topic=topic,
                 group=group,
@@ -82,6 +84,14 @@ class Daemon:
                 yield process
             finally:
                 process.kill()
+
+    def scored(self) -> int:
+        """Return how many records the running daemon says it has scored."""
+        try:
+            status = httpx.get(f"http://127.0.0.1:{self._port}/api/v1/status").json()
+        except httpx.TransportError:
+            return 0
+        return status["records"]["scored"]
 
     def alerts(self) -> list[dict]:
         if not self.alert_file.exists():
@@ -105,16 +115,6 @@ class Daemon:
             wait_until(lambda: len(self.ids()) >= count or process.poll() is not None, 60, what)
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0, self._log.read_text()[-3000:]
-
-
-def _wait_for_commits(broker: Broker, group: str, topic: str) -> None:
-    with closing(KafkaConsumer(bootstrap_servers=broker.address, group_id=group)) as consumer:
-        parts = [TopicPartition(topic, partition) for partition in range(4)]
-        wait_until(
-            lambda: sum(consumer.committed(part) or 0 for part in parts) == RECORDS,
-            60,
-            "everything is committed",
-        )
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_kill_9_loses_no_alert_and_repeats_carry_their_id(
 ) -> None:
     whole = Daemon(folder, broker, topic, "whole", bundle)
     with whole.running() as process:
-        _wait_for_commits(broker, "whole", topic)
+        wait_until(lambda: whole.scored() == RECORDS, 60, "everything is scored")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     expected = whole.ids()

@@ -11,6 +11,7 @@ from vaeiso_monitor.model.draws import sign_draws
 from vaeiso_monitor.model.network import Linear, Network
 from vaeiso_monitor.model.shape import Shape
 from vaeiso_monitor.model.vae import VAE, initial, unbounded
+from vaeiso_monitor.model.workers import Workers
 
 CPU = torch.device("cpu")
 
@@ -179,8 +180,37 @@ def test_scoring_leaves_the_callers_threads_alone():
     before = torch.get_num_threads()
     scorer = Scorer(model(), ScoringConfig(), CPU)
     scorer.score(records(10))
+    scorer.explain(records(10))
     assert torch.get_num_threads() == before
     scorer.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 300), st.integers(1, 80))
+def test_every_row_is_in_one_piece(count, largest):
+    rows = np.arange(count, dtype=np.float64)[:, None]
+    sizes = []
+
+    def score(x, nats):
+        sizes.append(len(x))
+        nats[:] = x[:, 0]
+
+    workers = Workers()
+    np.testing.assert_array_equal(workers.launch(score, rows, largest).result(), rows[:, 0])
+    workers.close()
+    assert sum(sizes) == count
+    assert max(sizes, default=0) <= largest
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+
+
+def test_what_fails_in_a_worker_is_raised():
+    def score(x, nats):
+        raise FloatingPointError
+
+    workers = Workers()
+    with pytest.raises(FloatingPointError):
+        workers.launch(score, np.zeros((9, 1)), 2).result()
+    workers.close()
 
 
 def test_float64_records_are_taken(scorer):

@@ -22,7 +22,7 @@ from tests.brokers import wait_until
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.sources import open_source
 from vaeiso_monitor.sources.files import FileSource, FileSourceConfig
-from vaeiso_monitor.types import Reject, RejectReason
+from vaeiso_monitor.types import RawBatch, Reject, RejectReason
 
 Seen = tuple[str, int, int, bytes]  # stream, generation, record number, bytes
 
@@ -39,9 +39,14 @@ def opened(path: Path | str, limit: int = 1 << 20, **keys: Any) -> FileSource:
     return source
 
 
+def raw_of(batch: RawBatch, row: int) -> bytes:
+    raw = batch.raw(row)
+    return json.dumps(batch.payload.slice(row, 1).to_pylist()[0]).encode() if raw is None else raw
+
+
 def records(polled: Any) -> list[Seen]:
     batch = polled.batch
-    places = [(batch.position(row), batch.raw(row)) for row in range(len(batch))]
+    places = [(batch.position(row), raw_of(batch, row)) for row in range(len(batch))]
     places += [(reject.position, reject.raw) for reject in batch.rejects]
     return sorted((at.stream, at.partition, at.offset, raw) for at, raw in places)
 

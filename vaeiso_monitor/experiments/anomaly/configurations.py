@@ -32,10 +32,10 @@ _Z_CLIPPED, _YEO_JOHNSON = Encoding("z-score", clip=5.0), Encoding("yeo-johnson"
 _LONG, _SHORT = Schedule(2000, 1024), Schedule(1000, 256)
 
 _VAE = {
-    "kddcup99": VaeConfig(Encoding("log-z-score"), 0.01, 10, (64, 64), 2000, 256),
+    "kddcup99": VaeConfig(Encoding("z-score", log_first=True), 0.01, 10, (64, 64), 2000, 256),
     "kddcup99-rev": VaeConfig(_Z, 0.1, 10, (64, 64), 2000, 256),
-    "thyroid": VaeConfig(_YEO_JOHNSON, 2.0, 6, (64, 64), 300, 256),
-    "arrhythmia": VaeConfig(_Z_CLIPPED, 1.0, 30, (64, 64), 500, 64),
+    "thyroid": VaeConfig(_YEO_JOHNSON, 2.0, 6, (64, 64), 200, 256),
+    "arrhythmia": VaeConfig(Encoding("quantile", clip=3.0), 10.0, 10, (64, 64), 150, 64),
 }
 _DAGMM = {
     "kddcup99": DagmmConfig(_KDD, _LONG, _MIN_MAX),

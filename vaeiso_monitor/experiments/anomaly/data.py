@@ -28,6 +28,7 @@ DATASETS = ("kddcup99", "kddcup99-rev", "thyroid", "arrhythmia")
 DEFAULT_CACHE = Path("~/.cache/vaeiso-monitor")
 _VARIABLE = "VAEISO_DATA"
 _TEXTS = (1, 2, 3)  # of KDD's 41 columns: protocol_type, service, flag
+_SYMBOLIC = (*_TEXTS, 6, 11, 20, 21)  # and land, logged_in, is_host_login, is_guest_login
 _REV_SHARE = 0.2  # of KDDCUP-Rev are attacks
 
 
@@ -70,12 +71,12 @@ def load(name: str, cache: Path = DEFAULT_CACHE) -> Dataset:
 
 
 def made_of(
-    name: str, x: NDArray[np.float64], texts: tuple[int, ...], anomaly: Truth, ratio: float
+    name: str, x: NDArray[np.float64], symbolic: tuple[int, ...], anomaly: Truth, ratio: float
 ) -> Dataset:
-    """Return a data set of records ``x`` [N, m], whose columns ``texts`` hold category codes."""
+    """Return a data set of records ``x`` [N, m], whose columns ``symbolic`` hold category codes."""
     distinct, rows = np.unique(x, axis=0, return_inverse=True)
-    numbers = np.delete(distinct, texts, axis=1)
-    codes = distinct[:, texts].astype(np.int64)
+    numbers = np.delete(distinct, symbolic, axis=1)
+    codes = distinct[:, symbolic].astype(np.int64)
     return Dataset(name, numbers, codes, rows.reshape(-1).astype(np.int64), anomaly, ratio)
 
 
@@ -92,7 +93,7 @@ def _kddcup99(cache: Path) -> Dataset:
     """Return the 10 % file; ``normal.``, a fifth of it, is the anomaly (as in DAGMM)."""
     arrays = _arrays("kddcup99_10pct_raw.npz")
     x, normal = _kdd_text(obtain(KDDCUP99, cache)) if arrays is None else _kdd_arrays(arrays)
-    return made_of("kddcup99", x, _TEXTS, normal, 0.2)
+    return made_of("kddcup99", x, _SYMBOLIC, normal, 0.2)
 
 
 def _kddcup99_rev(cache: Path) -> Dataset:

@@ -18,20 +18,21 @@ Encoded = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """``numbers``: the transform; "log-z-score" takes sign(x) log(1 + \\|x\\|) first.
+    """``numbers``: the transform; ``log_first``: of sign(x) log(1 + \\|x\\|) instead of x.
 
     Values beyond ``clip`` are moved there. A column that is constant in training is 0 in it, and
     elsewhere how far it is from that, in its own unit.
     """
 
-    numbers: Literal["min-max", "z-score", "log-z-score", "yeo-johnson", "quantile"] = "z-score"
+    numbers: Literal["min-max", "z-score", "yeo-johnson", "quantile"] = "z-score"
     clip: float | None = None
+    log_first: bool = False
 
 
 def encode(dataset: Dataset, train: Rows, encoding: Encoding) -> Encoded:
     """Return all distinct records [U, m]: numbers transformed, categories one-hot."""
     raw = dataset.numbers
-    if encoding.numbers == "log-z-score":
+    if encoding.log_first:
         raw = np.copysign(np.log1p(np.abs(raw)), raw)
     seen = raw[train]
     varied = np.ptp(seen, axis=0) > 0
