@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vaeiso_monitor.types import Polled, RawBatch, Reject, Source
 
 _TICK_SECONDS = 1.0
+_BUSY_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +80,28 @@ class Pipeline:
         self._dead_letters = dead_letters
         self._telemetry = telemetry
         self._stop = stop
+        self._in_flight: deque[_InFlight] = deque()
         self._next_tick = 0.0
 
     def run(self, held: Iterable[Polled] = ()) -> None:
         """Score the batches ``held`` back so far, then all that comes, and finish what is begun."""
-        in_flight: deque[_InFlight] = deque()
         for polled in self._batches(held):
             if polled.batch.received:
-                in_flight.append(self._launch(polled))
-            while len(in_flight) > (1 if polled.batch.received else 0):
-                self._finish(in_flight.popleft())
+                self._in_flight.append(self._launch(polled))
+            while len(self._in_flight) > (1 if polled.batch.received else 0):
+                self._finish(self._in_flight.popleft())
             self.tick()
         self._telemetry.state_changed(State.DRAINING)
-        while in_flight:
-            self._finish(in_flight.popleft())
+        while self._in_flight:
+            self._finish(self._in_flight.popleft())
         self.tick()
 
     def poll(self) -> Polled | None:
         """Read one batch and count it; None at the end of the source."""
         began = perf_counter()
-        polled = self._source.poll(self._config.batch_records, self._config.linger_seconds)
+        # what is in flight must not wait for the next record of a quiet stream
+        timeout = _BUSY_SECONDS if self._in_flight else self._config.linger_seconds
+        polled = self._source.poll(self._config.batch_records, timeout)
         if polled is not None and polled.batch.received:
             self._telemetry.stage_finished("poll", perf_counter() - began)
             for stream, count, size in _received(polled.batch):

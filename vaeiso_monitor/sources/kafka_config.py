@@ -47,7 +47,7 @@ class KafkaSourceConfig:
     fetch_max_wait_seconds: Annotated[float, Gt(0)] = 0.5
     fetch_min_bytes: Annotated[int, Gt(0)] = 1
     fetch_max_bytes: Annotated[int, Gt(0)] = 52_428_800
-    max_partition_fetch_bytes: Annotated[int, Gt(0)] = 1_048_576
+    max_partition_fetch_bytes: Annotated[int, Gt(0)] = 4_194_304
 
     def __post_init__(self) -> None:
         if self.heartbeat_interval_seconds * 2 > self.session_timeout_seconds:
