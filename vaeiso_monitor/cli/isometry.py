@@ -115,11 +115,11 @@ def _encoded(settings: Settings, bundle: Bundle, paths: Sequence[Path]) -> NDArr
 def _print(version: str, table: dict[str, Any]) -> None:
     from vaeiso_monitor.bundle import Loading
 
-    shown = Table("latent", "KL, nats", "importance", "norm", "SD", "off-diagonal", "moves with")
+    shown = Table("latent", "KL, nats", "importance", "norm", "SD", "off-diagonal")
     shown.title = f"{version}, {table['records']:,} records, beta {table['beta']:g}"
-    rows = zip(table["latents"], table["loadings"], strict=True)
-    for row, found in sorted(rows, key=lambda pair: -pair[0]["importance"]):
-        words = escape(", ".join(str(Loading(**loading)) for loading in found))
+    pairs = zip(table["latents"], table["loadings"], strict=True)
+    rows = sorted(pairs, key=lambda pair: -pair[0]["importance"])
+    for row, _ in rows:
         shown.add_row(
             str(row["latent"]),
             f"{row['kl_nats']:.3f}",
@@ -127,11 +127,15 @@ def _print(version: str, table: dict[str, Any]) -> None:
             f"{row['norm_mean']:.3f}",
             f"{row['norm_sd']:.3f}",
             f"{row['orthogonality_error']:.3f}",
-            words if row["meaningful"] else "[dim]nothing: carries too little[/]",
             style=None if row["meaningful"] else "dim",
         )
     console = Console()
     console.print(shown)
+    console.print("what each latent moves (the rest carries too little):")
+    for row, found in rows:
+        if row["meaningful"]:
+            words = escape(", ".join(str(Loading(**loading)) for loading in found))
+            console.print(f"  {row['latent']:>3}  {words}", highlight=False)
     console.print(
         f"effective dimension {table['effective_dimension']:.2f}, transform/coding loss "
         f"{table['transform_coding_ratio']:.3f}"

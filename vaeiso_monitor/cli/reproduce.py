@@ -15,6 +15,7 @@ from rich.table import Table
 
 from vaeiso_monitor.cli.options import JsonOption
 from vaeiso_monitor.cli.reproduce_anomaly import anomaly
+from vaeiso_monitor.cli.reproduce_images import images
 from vaeiso_monitor.cli.terminal import reporting
 from vaeiso_monitor.errors import ConfigError
 
@@ -27,6 +28,7 @@ reproduce = typer.Typer(
     name="reproduce", help="Run the paper's experiments from scratch.", no_args_is_help=True
 )
 reproduce.command()(anomaly)
+reproduce.command()(images)
 
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Run seeds 0 to this less one.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of data and training.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def scree_of_latents(latents: Sequence[dict[str, Any]], title: str) -> Figure:
     above.bar(places, [row["importance"] for row in rows], color=colors)
     above.set_yscale("log")
     above.set_ylabel("importance\n(beta/2) E[1/sigma²]")
-    above.set_title(title, fontsize=10)
+    above.set_title("\n".join(wrap(title, 90)), fontsize=10)
     below.axhline(1.0, color=_ACCENT, linewidth=1)
     below.bar(
         places,
@@ -69,7 +70,10 @@ def scree_of_latents(latents: Sequence[dict[str, Any]], title: str) -> Figure:
         color=colors,
         ecolor=_SOFT,
     )
+    expected = [row.get("norm_expected", np.nan) for row in rows]
+    below.plot(places, expected, "_", color=_ACCENT, markersize=14, label="1 - E[sigma²]")
     below.set_ylabel("norm, mean and SD\n(1 is isometric)")
+    below.legend(loc="upper right", fontsize=8, frameon=False)
     below.set_xticks(places, [f"z{row['latent']}" for row in rows], fontsize=8)
     return figure
 

@@ -21,45 +21,51 @@ from vaeiso_monitor.experiments.anomaly.vae import VaeConfig
 
 Config = VaeConfig | DagmmConfig | RadogagaConfig | GmvaeConfig | ClassicalConfig
 
-_KDD = FrameConfig(hidden=(60, 30, 10), latents=1, mixtures=4)
-_WIDE_KDD = FrameConfig(hidden=(60, 30), latents=8, mixtures=4)
-_THYROID = FrameConfig(hidden=(12, 4), latents=1, mixtures=2)
-_ARRHYTHMIA = FrameConfig(hidden=(10,), latents=2, mixtures=2)
-
-_MIN_MAX, _Z = Encoding("min-max"), Encoding("z-score")
-_Z_CLIPPED, _YEO_JOHNSON = Encoding("z-score", clip=5.0), Encoding("yeo-johnson")
-
-_LONG, _SHORT = Schedule(2000, 1024), Schedule(1000, 256)
+_MIN_MAX, _Z, _YEO_JOHNSON = Encoding("min-max"), Encoding("z-score"), Encoding("yeo-johnson")
+_LOG_Z = Encoding("z-score", log_first=True)
+_NORMAL_RANKS = Encoding("quantile", clip=3.0)
 
 _VAE = {
-    "kddcup99": VaeConfig(Encoding("z-score", log_first=True), 0.01, 10, (64, 64), 2000, 256),
-    "kddcup99-rev": VaeConfig(_Z, 0.1, 10, (64, 64), 2000, 256),
+    "kddcup99": VaeConfig(_LOG_Z, 0.01, 10, (64, 64), 2000, 256),
+    "kddcup99-rev": VaeConfig(_MIN_MAX, 0.0003, 16, (128, 128), 4000, 256),
     "thyroid": VaeConfig(_YEO_JOHNSON, 2.0, 6, (64, 64), 200, 256),
-    "arrhythmia": VaeConfig(Encoding("quantile", clip=3.0), 10.0, 10, (64, 64), 150, 64),
+    "arrhythmia": VaeConfig(_NORMAL_RANKS, 10.0, 10, (64, 64), 150, 64),
 }
+
+# the nets of the DAGMM paper, fewer steps at ten times its rate
+_LONG, _SHORT = Schedule(3000, 512), Schedule(1000, 256)
+_DAGMM_KDD = DagmmConfig(FrameConfig((60, 30, 10), 1, 4), _LONG, _MIN_MAX, penalty_weight=1e-4)
 _DAGMM = {
-    "kddcup99": DagmmConfig(_KDD, _LONG, _MIN_MAX),
-    "kddcup99-rev": DagmmConfig(_KDD, _LONG, _MIN_MAX),
-    "thyroid": DagmmConfig(_THYROID, _SHORT, _MIN_MAX),
-    "arrhythmia": DagmmConfig(_ARRHYTHMIA, _SHORT, _Z_CLIPPED),
+    "kddcup99": _DAGMM_KDD,
+    "kddcup99-rev": _DAGMM_KDD,
+    "thyroid": DagmmConfig(FrameConfig((12, 4), 1, 2), _SHORT, _MIN_MAX, penalty_weight=1e-4),
+    "arrhythmia": DagmmConfig(FrameConfig((10,), 2, 2), Schedule(1000, 128), _MIN_MAX),
 }
+
+_WIDE_KDD = FrameConfig((60, 30), 8, 4, dropout=0.0)
+_ISOMETRIC_THYROID = FrameConfig((12,), 3, 1, dropout=0.0)
+_ISOMETRIC_ARRHYTHMIA = FrameConfig((10,), 2, 1, dropout=0.0)
+_BRIEF = Schedule(300, 128)
 _RADOGAGA_D = {
-    "kddcup99": RadogagaConfig(_WIDE_KDD, _LONG, _MIN_MAX, "d", 10, 100),
-    "kddcup99-rev": RadogagaConfig(_WIDE_KDD, _LONG, _MIN_MAX, "d", 10, 100),
-    "thyroid": RadogagaConfig(_THYROID, _SHORT, _MIN_MAX, "d", 10, 100),
-    "arrhythmia": RadogagaConfig(_ARRHYTHMIA, _SHORT, _Z_CLIPPED, "d", 10, 100),
+    "kddcup99": RadogagaConfig(_WIDE_KDD, _LONG, _MIN_MAX, "d", 1000, 1000),
+    "kddcup99-rev": RadogagaConfig(_WIDE_KDD, _LONG, _MIN_MAX, "d", 1000, 1000),
+    "thyroid": RadogagaConfig(_ISOMETRIC_THYROID, _SHORT, _MIN_MAX, "d", 1000, 1000),
+    "arrhythmia": RadogagaConfig(_ISOMETRIC_ARRHYTHMIA, _BRIEF, _MIN_MAX, "d", 1, 1000),
 }
 _RADOGAGA_LOG_D = {
     "kddcup99": RadogagaConfig(_WIDE_KDD, _LONG, _MIN_MAX, "log d", 10, 100),
     "kddcup99-rev": RadogagaConfig(_WIDE_KDD, _LONG, _MIN_MAX, "log d", 10, 100),
-    "thyroid": RadogagaConfig(_THYROID, _SHORT, _MIN_MAX, "log d", 10, 100),
-    "arrhythmia": RadogagaConfig(_ARRHYTHMIA, _SHORT, _Z_CLIPPED, "log d", 10, 100),
+    "thyroid": RadogagaConfig(_ISOMETRIC_THYROID, _SHORT, _MIN_MAX, "log d", 10, 1000),
+    "arrhythmia": RadogagaConfig(_ISOMETRIC_ARRHYTHMIA, _BRIEF, _MIN_MAX, "log d", 10, 100),
 }
+
+_GMVAE_THYROID = FrameConfig((12,), 6, 1, dropout=0.0)
+_GMVAE_ARRHYTHMIA = FrameConfig((10,), 2, 2, dropout=0.0)
 _GMVAE = {
-    "kddcup99": GmvaeConfig(_WIDE_KDD, _LONG, _MIN_MAX, beta=0.01),
-    "kddcup99-rev": GmvaeConfig(_WIDE_KDD, _LONG, _MIN_MAX, beta=0.01),
-    "thyroid": GmvaeConfig(_THYROID, _SHORT, _MIN_MAX),
-    "arrhythmia": GmvaeConfig(_ARRHYTHMIA, _SHORT, _Z_CLIPPED),
+    "kddcup99": GmvaeConfig(_WIDE_KDD, _LONG, _MIN_MAX, 0.001, 0.001, 0.0),
+    "kddcup99-rev": GmvaeConfig(_WIDE_KDD, _LONG, _MIN_MAX, 0.001, 0.001, 0.0),
+    "thyroid": GmvaeConfig(_GMVAE_THYROID, _SHORT, _MIN_MAX, 0.001, 0.001, 0.0),
+    "arrhythmia": GmvaeConfig(_GMVAE_ARRHYTHMIA, _BRIEF, _MIN_MAX, 0.01, 0.01, 0.0),
 }
 
 

@@ -54,11 +54,12 @@ def measure(
 ) -> Measurement:
     """Measure a model on images [N, m] that it was not trained on."""
     exact = model.exact()
-    chunk = max(1, _CHUNK_BYTES // (8 * exact.shape.width * 2 * exact.shape.latent_dim))
-    pieces = []
+    chunk = max(1, _CHUNK_BYTES // (8 * exact.shape.width * 4 * exact.shape.latent_dim))
     with torch.no_grad():
-        for rows in torch.split(torch.from_numpy(x), chunk):
-            pieces.append(_Piece(exact, distortion, rows.double() / 255, beta))
+        pieces = [
+            _Piece(exact, distortion, rows.double() / 255, beta)
+            for rows in torch.split(torch.from_numpy(x), chunk)
+        ]
     return _summary(pieces, beta)
 
 
@@ -72,17 +73,12 @@ class _Piece:
         sigma = torch.exp(0.5 * log_variance)
         self.precision = torch.exp(-log_variance)
         self.kl = StandardNormal().rate(self.mean, sigma, log_variance)
-        columns, differences = [], []
-        expected = model.decode(self.mean)
-        for j in range(model.shape.latent_dim):
-            along = torch.zeros_like(self.mean)
-            along[:, j] = sigma[:, j]
-            columns.append(torch.func.jvp(model.decode, (self.mean,), (along,))[1])
-            moved = model.decode(self.mean + _STEP * along)
-            differences.append(distortion.total(expected, moved) / _STEP**2)
-        j_sigma = torch.stack(columns)  # [n, B, m]
-        stretched = distortion.metric(expected, j_sigma)
-        self.matrix = torch.einsum("jbm,kbm->bjk", j_sigma, stretched) * (2 / beta)
+        along = torch.diag_embed(sigma).transpose(0, 1)  # [n, B, n]: sigma_j e_j
+        expected, columns = model.tangents(self.mean, along)
+        stretched = distortion.metric(expected, columns)
+        self.matrix = torch.einsum("jbm,kbm->bjk", columns, stretched) * (2 / beta)
+        moved = (model.decode(self.mean + _STEP * direction) for direction in along)
+        differences = [distortion.total(expected, image) / _STEP**2 for image in moved]
         self.differences = torch.stack(differences, dim=1) * (2 / beta)
         self.transform = distortion.total(x, expected)
 
@@ -112,9 +108,7 @@ def _summary(pieces: list[_Piece], beta: float) -> Measurement:
         for rank, j in enumerate(order, start=1)
     ]
     transform = float(torch.cat([piece.transform for piece in pieces]).mean())
-    return Measurement(
-        latents, means[:, order], transform, float(norms.sum(1).mean()) * beta / 2
-    )
+    return Measurement(latents, means[:, order], transform, float(norms.sum(1).mean()) * beta / 2)
 
 
 def _worst_partner(

@@ -1,4 +1,4 @@
-"""A convolutional beta-VAE: halved in size by each layer of the encoder, doubled by the decoder's."""
+"""A convolutional beta-VAE: each layer halves an image on one side, and doubles it on the other."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class ConvolutionalVae:
 
     def __init__(self, shape: ImageShape, weights: Tensor) -> None:
         self.shape, self.weights = shape, weights
-        sizes = [n for pair in zip(map(math.prod, shape.layers()), shape.biases()) for n in pair]
+        counts = zip(map(math.prod, shape.layers()), shape.biases(), strict=True)
+        sizes = [count for pair in counts for count in pair]
         parts = torch.split(weights[0], sizes)
         self._layers = [
             (weight.view(size), bias)
@@ -87,12 +88,31 @@ class ConvolutionalVae:
     def decode(self, z: Tensor) -> Tensor:
         """Return images [N, m], of values within 0 and 1, of latents [N, n]."""
         first, *rest = self._layers[self.shape.depth + 1 :]
-        h = functional.linear(z, *first)
-        h = h.reshape(-1, self.shape.filters, _SMALLEST, _SMALLEST)
+        h = self._planes(functional.linear(z, *first))
         for weight, bias in rest:
             h = functional.silu(h)
             h = functional.conv_transpose2d(h, weight, bias, stride=2, padding=1)
         return torch.sigmoid(h).flatten(1)
+
+    def tangents(self, z: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images [N, m] and their derivatives [K, N, m] along ``directions`` [K, N, n].
+
+        Forward mode by hand: each layer is linear but for its SiLU, whose slope all K share.
+        """
+        first, *rest = self._layers[self.shape.depth + 1 :]
+        h = self._planes(functional.linear(z, *first))
+        d = self._planes(functional.linear(directions.flatten(0, 1), first[0]))
+        for weight, bias in rest:
+            gate = torch.sigmoid(h)
+            d = d.reshape(len(directions), *h.shape) * (gate * (1 + h * (1 - gate)))
+            d = functional.conv_transpose2d(d.flatten(0, 1), weight, stride=2, padding=1)
+            h = functional.conv_transpose2d(h * gate, weight, bias, stride=2, padding=1)
+        image = torch.sigmoid(h).flatten(1)
+        slopes = d.reshape(len(directions), *image.shape)
+        return image, slopes * (image * (1 - image))
+
+    def _planes(self, h: Tensor) -> Tensor:
+        return h.reshape(-1, self.shape.filters, _SMALLEST, _SMALLEST)
 
     def exact(self) -> ConvolutionalVae:
         """Return the same model in float64 on the CPU."""
@@ -100,7 +120,7 @@ class ConvolutionalVae:
 
 
 def initial(shape: ImageShape, seed: int) -> Tensor:
-    """Return untrained weights [1, P] that let a signal through and start with narrow posteriors."""
+    """Return untrained weights [1, P]; posteriors start narrow, or the signal drowns."""
     generator = torch.Generator().manual_seed(seed)
     pieces: list[Tensor] = []
     for place, (size, count) in enumerate(zip(shape.layers(), shape.biases(), strict=True)):

@@ -23,6 +23,7 @@ from vaeiso_monitor.experiments.images.training import (
 )
 from vaeiso_monitor.experiments.images.traversal import Traversal, traversals
 from vaeiso_monitor.model import Progress
+from vaeiso_monitor.model.distortion import Distortion
 
 _MEASURED = 256  # images, held out of the training, that norms are taken over
 
@@ -78,14 +79,11 @@ def run_images(
     order = np.random.default_rng(seed).permutation(len(images.x))
     held_out, rows = np.split(order, [min(_MEASURED, len(order) // 5)])
     shape = ImageShape(images.channels, images.size, config.latent_dim, config.filters)
-    model = train(
-        images.x[rows], shape, config, loss, seed=seed, device=device, progress=progress
-    )
+    model = train(images.x[rows], shape, config, loss, seed=seed, device=device, progress=progress)
     distortion = distortion_of(config.distortion, images.channels, images.size)
     found = measure(model, distortion, images.x[held_out], config.beta)
     factors = None if images.factors is None else images.factors[held_out]
     norms = [latent.norm_mean for latent in found.latents if latent.meaningful]
-    variances = [] if factors is None else metric_variances(factors, images.size, distortion)
     return ImagesRun(
         loss=loss,
         seed=seed,
@@ -96,14 +94,22 @@ def run_images(
         transform_loss=found.transform_loss,
         coding_loss=found.coding_loss,
         factor_correlations=[] if factors is None else _correlations(found, factors),
-        expected_importances=[float(variance) for variance in variances],
+        expected_importances=_expected(images.size, distortion, factors),
         traversals=traversals(model, found.latents),
         seconds=time.monotonic() - begun,
     )
 
 
+def _expected(
+    size: int, distortion: Distortion, factors: NDArray[np.float64] | None
+) -> list[float]:
+    if factors is None:
+        return []
+    return [float(variance) for variance in metric_variances(factors, size, distortion)]
+
+
 def _correlations(found: Measurement, factors: NDArray[np.float64]) -> list[list[float]]:
     n = found.means.shape[1]
-    together = np.corrcoef(np.hstack([found.means, factors]).T)[:n, n:]
-    rows: list[list[float]] = together.tolist()
+    together = np.asarray(np.corrcoef(np.hstack([found.means, factors]).T))
+    rows: list[list[float]] = together[:n, n:].tolist()
     return rows

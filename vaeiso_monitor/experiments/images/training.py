@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ DistortionName = Literal["ssim", "squared-error"]
 # Of a posterior step, in the decomposed loss. SSIM saturates within a whole one, and so would let
 # sigma grow until norms are above 1; a short one stays where D is the quadratic form of Lemma 1.
 _SHORT = 0.3
+_SSIM_SCALE = 1000.0  # so that beta is of the order of 1
 _FLOOR = 1e-3  # of the learning rate, where the cosine ends
 _TOLD = 20  # steps between two words about progress
 
@@ -33,7 +34,7 @@ _TOLD = 20  # steps between two words about progress
 class ImagesConfig:
     """The net, the distortion and the training; the paper's text gives none of them.
 
-    SSIM is scaled by the number of values, as squared error is a sum over them.
+    The defaults are for the generated set.
     """
 
     latent_dim: int = 10
@@ -43,15 +44,29 @@ class ImagesConfig:
     first_beta: float = 200.0
     annealing: float = 0.5
     batch_size: int = 64
-    max_steps: int = 3000
+    max_steps: int = 2000
     learning_rate: float = 3e-3
 
 
+def usual_config(distortion: DistortionName, *, photographs: bool) -> ImagesConfig:
+    """Return the config for the generated set or for ``photographs``, of 64 x 64 in colour.
+
+    Squared error is a sum over the values of an image, so that its beta has another unit.
+    """
+    config = ImagesConfig(distortion=distortion)
+    if photographs:
+        config = replace(config, latent_dim=32, filters=64, max_steps=10_000, learning_rate=1e-3)
+    if distortion == "squared-error":
+        beta = 0.123 if photographs else 0.02
+        config = replace(config, beta=beta, first_beta=50 * beta)
+    return config
+
+
 def distortion_of(name: DistortionName, channels: int, size: int) -> Distortion:
-    """Return the distortion of that name for images of that size."""
+    """Return the distortion of that name for images of that size; SSIM is 1000 (1 - SSIM)."""
     if name == "squared-error":
         return SquaredError()
-    return FastSsim(channels, size, size, scale=float(channels * size**2))
+    return FastSsim(channels, size, size, scale=_SSIM_SCALE)
 
 
 def train(
