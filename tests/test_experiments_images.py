@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 BRIEF = ImagesConfig(latent_dim=3, filters=4, max_steps=4, batch_size=8)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)

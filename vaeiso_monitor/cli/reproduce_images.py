@@ -153,14 +153,13 @@ def _print(taken: ImageSet, results: Sequence[ImagesResult], output: Path) -> No
 
 
 def _latent_table(run: ImagesRun, factors: Sequence[str]) -> Table:
-    heads = ("z", "KL, nats", "importance", "E[1/sigma²]", "norm", "SD", "Eq. 23", "off-diagonal")
     known = bool(run.factor_correlations)
-    table = Table(*heads, *(("expected", "follows") if known else ()))
+    more = ("expected", "follows") if known else ()
+    table = Table("z", "KL, nats", "norm (SD)", "off-diag.", "importance", *more)
     table.title = f"{run.loss} loss, seed {run.seed}, {run.seconds:.0f} s"
     for i, row in enumerate(run.latents):
-        figures = (row.norm_mean, row.norm_sd, row.difference_mean, row.orthogonality_error)
-        cells = [f"z{row.latent}", f"{row.kl_nats:.2f}", f"{row.importance:.1f}"]
-        cells += [f"{row.precision:.1f}", *(f"{figure:.3f}" for figure in figures)]
+        cells = [f"z{row.latent}", f"{row.kl_nats:.2f}", f"{row.norm_mean:.3f} ({row.norm_sd:.3f})"]
+        cells += [f"{row.orthogonality_error:.2f}", f"{row.importance:.1f}"]
         if known:
             cells += [_expected(run, i), _follows(run, i, factors)]
         table.add_row(*cells, style=None if row.meaningful else "dim")
@@ -183,13 +182,12 @@ def _follows(run: ImagesRun, i: int, factors: Sequence[str]) -> str:
 def _target_table(results: Sequence[ImagesResult]) -> Table:
     from vaeiso_monitor.experiments.images import PUBLISHED
 
-    table = Table("loss", "seed", "figure", "CelebA in the paper", "wanted", "found")
+    table = Table("loss", "seed", "figure", "wanted", "found")
     for result in results:
-        mean, sd = PUBLISHED[result.run.loss]
         for target in result.targets:
-            paper = f"{mean} (SD {sd})" if target.what.startswith("norm") else ""
-            found = escape(target.found)
-            found = found if target.met else f"[bold red]{found} missed[/]"
-            names = (result.run.loss, str(result.run.seed), target.what, paper, target.wanted)
+            found = escape(target.found) if target.met else f"[bold red]{target.found} missed[/]"
+            names = (result.run.loss, str(result.run.seed), target.what, target.wanted)
             table.add_row(*map(escape, names), found)
+    published = (f"{loss} {mean} (SD {sd})" for loss, (mean, sd) in PUBLISHED.items())
+    table.caption = f"norms in the paper, on CelebA: {', '.join(published)}"
     return table

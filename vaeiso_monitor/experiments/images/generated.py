@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaeiso_monitor.model.distortion import Distortion
 
-FACTORS = ("position x", "position y", "size", "elongation", "brightness")
+FACTORS = ("x", "y", "size", "elongation", "brightness")
 _MIDDLES = (0.0, 0.0, 0.24, 0.0, 0.42)  # the image spans -1 to 1 in both directions
 _SPREADS = (0.24, 0.14, 0.04, 0.25, 0.08)  # of each factor: standard deviations
 _CUT = 2.2  # standard deviations at which a factor is cut off: the blob stays in the image

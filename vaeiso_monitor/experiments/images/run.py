@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from vaeiso_monitor.experiments.images.traversal import Traversal, traversals
 from vaeiso_monitor.model import Progress
 from vaeiso_monitor.model.distortion import Distortion
 
+_ONE_THREAD_VALUES = 64 * 32 * 32
 _MEASURED = 256  # images, held out of the training, that norms are taken over
 
 
@@ -79,9 +81,12 @@ def run_images(
     order = np.random.default_rng(seed).permutation(len(images.x))
     held_out, rows = np.split(order, [min(_MEASURED, len(order) // 5)])
     shape = ImageShape(images.channels, images.size, config.latent_dim, config.filters)
-    model = train(images.x[rows], shape, config, loss, seed=seed, device=device, progress=progress)
     distortion = distortion_of(config.distortion, images.channels, images.size)
-    found = measure(model, distortion, images.x[held_out], config.beta)
+    with _threads_for(config.batch_size * shape.width):
+        model = train(
+            images.x[rows], shape, config, loss, seed=seed, device=device, progress=progress
+        )
+        found = measure(model, distortion, images.x[held_out], config.beta)
     factors = None if images.factors is None else images.factors[held_out]
     norms = [latent.norm_mean for latent in found.latents if latent.meaningful]
     return ImagesRun(
@@ -98,6 +103,17 @@ def run_images(
         traversals=traversals(model, found.latents),
         seconds=time.monotonic() - begun,
     )
+
+
+@contextmanager
+def _threads_for(values: int) -> Iterator[None]:
+    """Give a batch of ``values`` the threads that it can use: a second one slows small nets."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if values <= _ONE_THREAD_VALUES else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _expected(
