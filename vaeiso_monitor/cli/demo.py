@@ -63,6 +63,7 @@ port = {port}
 
 [log]
 level = "warning"
+format = "console"
 
 {schema}"""
 
