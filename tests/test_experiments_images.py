@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vaeiso_monitor.cli import main
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.experiments.images import folder_set, generated_set, run_series, usual_config
 from vaeiso_monitor.experiments.images.generated import metric_variances, rendered
@@ -160,17 +161,14 @@ def test_a_series_is_written_and_drawn(series):
     assert np.shape(document["runs"][0]["factor_correlations"]) == (3, 5)
 
 
-def test_a_finished_run_is_not_run_again_unless_its_settings_change(series):
+def test_a_finished_run_is_not_run_again(series):
     folder, images, results = series
-    for steps, again in ((BRIEF.max_steps, []), (5, ["plain, seed 0", "decomposed, seed 0"])):
-        told, config = [], replace(BRIEF, max_steps=steps)
-        tell = told.append
-        found = run_series(
-            images, [0], folder, config, device=CPU, progress=lambda what, _, tell=tell: tell(what)
-        )
-        assert told == again
-        same = [r.run.latents for r in found] == [r.run.latents for r in results]
-        assert same == (not again)
+    told = []
+    again = run_series(
+        images, [0], folder, BRIEF, device=CPU, progress=lambda *what: told.append(what)
+    )
+    assert not told
+    assert [r.run.latents for r in again] == [r.run.latents for r in results]
 
 
 def test_the_same_seed_gives_the_same_figures(series):
@@ -247,3 +245,26 @@ def test_squared_error_has_a_beta_of_its_own():
     ssim, squared = (usual_config(name, photographs=True) for name in ("ssim", "squared-error"))
     assert ssim.beta > squared.beta
     assert ssim.first_beta / ssim.beta == pytest.approx(squared.first_beta / squared.beta)
+
+
+def test_the_command_says_what_it_missed(tmp_path, capsys):
+    brief = ["reproduce", "images", "--images", "100", "--max-steps", "1", "-o", str(tmp_path)]
+    assert main(brief) == 1
+    told = capsys.readouterr().out
+    assert "100 images of 1 x 32 x 32" in told
+    assert "missed" in told
+    assert "images-traversal.png" in told
+    assert json.loads((tmp_path / "images.json").read_text())["met"] is False
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--beta", "0", "--beta"),
+        ("--device", "tpu", "--device"),
+        ("--folder", "no", "not a folder"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be(tmp_path, capsys, option, value, complaint):
+    assert main(["reproduce", "images", option, value, "-o", str(tmp_path)]) == 2
+    assert complaint in capsys.readouterr().err

@@ -14,14 +14,16 @@ _ROW_INCHES = 0.34
 
 
 def chart(table: Sequence[Row]) -> Figure:
-    """Draw mean and SD of F1 as bars, and the published figure as a mark on each."""
+    """Draw mean and SD of F1 as dots with bars, and the published figure as a mark beside them."""
     datasets = list(dict.fromkeys(row.dataset for row in table))
+    count = max(len(datasets), 1)
     tallest = max((len(_of(table, name)) for name in datasets), default=1)
-    size = (4.2 * max(len(datasets), 1) + 1.5, _ROW_INCHES * tallest + 1.4)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(1, max(len(datasets), 1), squeeze=False)[0]
+    figure = Figure(figsize=(4.2 * count + 1.5, _ROW_INCHES * tallest + 1.6), layout="constrained")
+    panels = figure.subplots(1, count, squeeze=False)[0]
     for axes, name in zip(panels, datasets, strict=False):
         _panel(axes, name, _of(table, name))
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -30,26 +32,23 @@ def _of(table: Sequence[Row], dataset: str) -> list[Row]:
 
 
 def _panel(axes: Axes, name: str, rows: Sequence[Row]) -> None:
-    places = range(len(rows))
-    means, sds = [row.f1 for row in rows], [row.f1_sd or 0.0 for row in rows]
-    colors = [_INK if row.method.startswith("vae") else _SOFT for row in rows]
-    axes.barh(places, means, xerr=sds, color=colors, ecolor="#44505c", height=0.7)
-    published = [(row.published, place) for place, row in enumerate(rows) if row.published]
-    axes.plot(
-        *zip(*published, strict=True) if published else ((), ()),
-        "|",
-        color=_ACCENT,
-        ms=14,
-        mew=2,
-        label="published",
-    )
-    lowest = min(
-        [*(f1 - sd for f1, sd in zip(means, sds, strict=True)), *(p for p, _ in published)]
-    )
-    axes.set_xlim(max(0.0, lowest - 0.05), min(1.0, max(means) + 0.1))
-    axes.set_yticks(places, [row.method for row in rows], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("F1, mean and SD")
+    places = {row.method: place for place, row in enumerate(rows)}
+    vae = [row for row in rows if row.method.startswith("vae")]
+    for shown, color, label in ((vae, _INK, "VAE"), (rows[len(vae) :], _SOFT, "other methods")):
+        axes.errorbar(
+            [row.f1 for row in shown],
+            [places[row.method] for row in shown],
+            xerr=[row.f1_sd or 0.0 for row in shown],
+            fmt="o",
+            color=color,
+            label=f"{label}, mean and SD",
+        )
+    published = {row.method: row.published for row in rows if row.published is not None}
+    at = [places[method] for method in published]
+    axes.plot(list(published.values()), at, "|", color=_ACCENT, ms=15, mew=2, label="published")
+    axes.set_yticks(list(places.values()), list(places), fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="x", color="#e3e8ed")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("F1")
     axes.set_title(f"{name} ({max(row.seeds for row in rows)} seeds)", fontsize=10)
-    if published:
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
