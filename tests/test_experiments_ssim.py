@@ -23,6 +23,23 @@ def test_the_metric_tensor_is_half_the_hessian():
     torch.testing.assert_close(dense, hessian / 2, atol=1e-10, rtol=1e-6)
 
 
+def test_it_is_ssim_as_it_is_defined_window_by_window():
+    x, y = image(4), image(5)
+    line = torch.exp(-0.5 * ((torch.arange(11, dtype=torch.float64) - 5) / 1.5) ** 2)
+    weights = torch.outer(line, line) / torch.outer(line, line).sum()
+    planes = [picture.reshape(2, 12, 13).unfold(1, 11, 1).unfold(2, 11, 1) for picture in (x, y)]
+
+    def mean(values):
+        return (values * weights).sum((-2, -1))
+
+    mu, nu = map(mean, planes)
+    spread_x, spread_y = (mean(p * p) - m * m for p, m in zip(planes, (mu, nu), strict=True))
+    together = mean(planes[0] * planes[1]) - mu * nu
+    light = (2 * mu * nu + 1e-4) / (mu**2 + nu**2 + 1e-4)
+    ssim = light * (2 * together + 9e-4) / (spread_x + spread_y + 9e-4)
+    torch.testing.assert_close(DISTORTION.total(x, y), 3.0 * (1 - ssim).mean())
+
+
 def test_values_sum_to_the_total():
     x, y = image(1, 4), image(2, 3, 4)
     assert DISTORTION.values(x, y).shape == (3, 4, WIDTH)

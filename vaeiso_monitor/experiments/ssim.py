@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 _SPREAD = 1.5  # of the Gaussian, in pixels
 _C1, _C2 = 0.01**2, 0.03**2  # what keeps flat windows finite, for values within 0 and 1
@@ -34,8 +33,10 @@ class Ssim:
         self.window, self.scale = window, float(scale)
         offsets = torch.arange(window, dtype=torch.float64) - (window - 1) / 2
         line = torch.exp(-0.5 * (offsets / _SPREAD) ** 2)
-        kernel = torch.outer(line, line)
-        self._kernel = (kernel / kernel.sum())[None, None]
+        line = line / line.sum()
+        # a Gaussian window is a row times a column: all windows of an image are R X C', and two
+        # matrix products are many times faster on a CPU than the convolution of one channel
+        self._rows, self._columns = (_banded(line, extent) for extent in (height, width))
         self._count = channels * (height - window + 1) * (width - window + 1)
 
     def link(self, raw: Tensor) -> Tensor:
@@ -105,9 +106,18 @@ class Ssim:
         return light * (2 * together + _C2) / (spread_x + spread_y + _C2)
 
     def _mean(self, x: Tensor) -> Tensor:
-        planes = x.reshape(-1, 1, self.height, self.width)
-        return functional.conv2d(planes, self._kernel.to(planes))
+        planes = x.reshape(-1, self.height, self.width)
+        rows, columns = self._rows.to(planes), self._columns.to(planes)
+        return (rows @ (planes @ columns.T))[:, None]
 
     def _back(self, windows: Tensor, shape: torch.Size) -> Tensor:
-        planes = functional.conv_transpose2d(windows, self._kernel.to(windows))
-        return planes.reshape(shape)
+        rows, columns = self._rows.to(windows), self._columns.to(windows)
+        return (rows.T @ windows[:, 0] @ columns).reshape(shape)
+
+
+def _banded(line: Tensor, extent: int) -> Tensor:
+    """Return the matrix [extent - w + 1, extent] whose rows hold ``line`` [w], one step on each."""
+    matrix = torch.zeros(extent - len(line) + 1, extent, dtype=line.dtype)
+    for i in range(len(matrix)):
+        matrix[i, i : i + len(line)] = line
+    return matrix

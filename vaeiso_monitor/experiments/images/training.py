@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeiso_monitor.experiments.images.network import ConvolutionalVae, ImageShape, initial
-from vaeiso_monitor.experiments.images.windows import FastSsim
+from vaeiso_monitor.experiments.ssim import Ssim
 from vaeiso_monitor.model import Progress
 from vaeiso_monitor.model.distortion import Distortion, SquaredError
 from vaeiso_monitor.model.optimizer import MemberAdam
@@ -66,7 +66,7 @@ def distortion_of(name: DistortionName, channels: int, size: int) -> Distortion:
     """Return the distortion of that name for images of that size; SSIM is 1000 (1 - SSIM)."""
     if name == "squared-error":
         return SquaredError()
-    return FastSsim(channels, size, size, scale=_SSIM_SCALE)
+    return Ssim(channels, size, size, scale=_SSIM_SCALE)
 
 
 def train(
