@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vaeiso_monitor.types import Polled, RawBatch, Reject, Source
 
 _TICK_SECONDS = 1.0
-_BUSY_SECONDS = 0.01
+_BUSY_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
