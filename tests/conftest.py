@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vaeiso_monitor.bundle import Bundle
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Take back what a verb of the command line set up: its stream ends with the test."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], level = before
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
