@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 with warnings.catch_warnings():
     # On Python 3.11 kafka-python reads its own package data with deprecated functions.
@@ -18,6 +19,7 @@ with warnings.catch_warnings():
 from tests.brokers import EVERYTHING, NEEDED, Broker, real_kafka, tansu
 from tests.certificates import write_certificates
 from tests.plain import trained
+from vaeiso_monitor.telemetry.logs import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +35,10 @@ def _logging_as_before() -> Iterator[None]:
     yield
     root.handlers[:], level = before
     root.setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-import structlog
 from rich.console import Console
 
 from tests.plain import SCHEMA, anomaly, config, documents
@@ -53,7 +51,7 @@ def place(tmp_path: Path, bundle: Bundle) -> Place:
 
 
 @pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
+def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Return a function that runs the command line: exit code, output, errors."""
 
     def called(*arguments: object) -> tuple[int, str, str]:
@@ -63,13 +61,7 @@ def call(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int,
         assert "Traceback" not in err
         return code, out, err
 
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield called
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    return called
 
 
 Call = Callable[..., tuple[int, str, str]]

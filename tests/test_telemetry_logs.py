@@ -14,26 +14,12 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def restored_logging():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in ("kafka", "uvicorn.access", "uvicorn.error", "apscheduler", "httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    logging.getLogger("asyncio").setLevel(logging.NOTSET)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-
-
 def lines(stream):
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 @pytest.fixture
-def log(restored_logging):
+def log():
     stream = io.StringIO()
     configure_logging(LoggingConfig(format="json", levels={"kafka": "error"}), stream)
     return stream
@@ -94,7 +80,7 @@ def test_warnings_are_logged(log):
     assert "old option" in lines(log)[0]["event"]
 
 
-def test_a_terminal_gets_short_lines(restored_logging):
+def test_a_terminal_gets_short_lines():
     stream = Terminal()
     configure_logging(LoggingConfig(), stream)
     structlog.get_logger("a").info("model trained", seconds=3)
@@ -102,14 +88,14 @@ def test_a_terminal_gets_short_lines(restored_logging):
     assert not stream.getvalue().startswith("{")
 
 
-def test_a_pipe_gets_json(restored_logging):
+def test_a_pipe_gets_json():
     stream = io.StringIO()
     configure_logging(LoggingConfig(), stream)
     structlog.get_logger("a").info("model trained")
     assert lines(stream)[0]["event"] == "model trained"
 
 
-def test_debug_of_a_component_needs_no_debug_of_the_rest(restored_logging):
+def test_debug_of_a_component_needs_no_debug_of_the_rest():
     stream = io.StringIO()
     config = LoggingConfig(level="warning", levels={"vaeiso_monitor.sources": "debug"})
     configure_logging(config, stream)

@@ -17,7 +17,7 @@ _HIDDEN = "***"
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|api_?key|authorization|credential", re.I)
 _URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 # These libraries tell at info what only their own authors want to know.
-_QUIET = ("kafka", "uvicorn.access", "uvicorn.error", "apscheduler", "httpx", "httpcore", "asyncio")
+QUIET = ("kafka", "uvicorn.access", "uvicorn.error", "apscheduler", "httpx", "httpcore", "asyncio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def configure_logging(config: LoggingConfig, stream: TextIO | None = None) -> No
 
 
 def _levels(config: LoggingConfig) -> dict[str, str]:
-    quiet = {name: "warning" for name in _QUIET if config.level in ("debug", "info")}
+    quiet = {name: "warning" for name in QUIET if config.level in ("debug", "info")}
     return quiet | dict(config.levels)
 
 
