@@ -590,3 +590,13 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     shown = screen.getvalue()
     for words in ("training", "2/10", "held-out 7.25 nats"):
         assert words in shown
+
+
+def test_check_shows_no_secret_of_a_webhook(place: Place, call: Call) -> None:
+    text = place.config.read_text()
+    sink = 'type = "webhook"\nurl = "https://me:hunter2@example.org/hook?token=hunter2"'
+    place.config.write_text(f"{text}\n[[alerts.sinks]]\n{sink}\n")
+    code, out, err = call("check", place.config)
+    assert code == 0, err
+    assert "webhook (https://example.org/hook)" in out
+    assert "hunter2" not in out + err

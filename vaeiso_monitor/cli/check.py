@@ -77,7 +77,7 @@ def _plan(settings: Settings) -> dict[str, Any]:
 
 
 def _describe(config: Any) -> str:
-    for key in ("path", "topics", "topic", "url", "format"):
+    for key in ("path", "topics", "topic", "where", "format"):
         value = getattr(config, key, None)
         if value:
             shown = ", ".join(value) if isinstance(value, tuple) else value

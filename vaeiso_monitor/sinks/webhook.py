@@ -46,8 +46,13 @@ class WebhookSinkConfig:
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            msg = f"url must start with http:// or https://, not {self.url!r}"
+            msg = "url must start with http:// or https://"
             raise ValueError(msg)
+
+    @property
+    def where(self) -> str:
+        """The address for people and logs: without what may be secret in it."""
+        return str(httpx.URL(self.url).copy_with(username=None, password=None, query=None))
 
 
 class _Unavailable(Exception):
@@ -61,7 +66,7 @@ class WebhookSink:
 
     def __init__(self, config: WebhookSinkConfig) -> None:
         self._config = config
-        self._where = str(httpx.URL(config.url).copy_with(username=None, password=None, query=None))
+        self._where = config.where
         self._works = True
         self._client = _client(config)
 
