@@ -29,6 +29,9 @@ CONFIG = """\
 [store]
 path = "{out}/store"
 
+[lifecycle]
+path = "{out}/state"
+
 [threshold]
 alert_budget = {budget}
 
@@ -141,7 +144,8 @@ def judge(files: list[Path], out: Path) -> None:
     stream = sum(1 for _ in (out / "stream.jsonl").open("rb"))
     found = []
     for file in files:
-        alerts = {a["record_key"]: a for a in map(json.loads, file.open())}
+        lines = map(json.loads, file.open())
+        alerts = {a["record_key"]: a for a in lines if "alert_id" in a}
         ids = np.array(list(alerts))
         nats = np.array([np.inf if a["nats"] is None else a["nats"] for a in alerts.values()])
         flagged = round(ANOMALIES * stream)

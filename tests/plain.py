@@ -127,6 +127,9 @@ linger_seconds = 0.05
 [store]
 path = "{folder}/store"
 
+[lifecycle]
+path = "{folder}/state"
+
 [[alerts.sinks]]
 type = "file"
 path = "{folder}/alerts.jsonl"

@@ -88,7 +88,8 @@ def test_parts_add_up_and_the_largest_come_first(bundle: Bundle) -> None:
     assert features == sorted(features, reverse=True)
     assert latents == sorted(latents, reverse=True)
     assert sum(features) == pytest.approx(alert.distortion_nats)
-    assert sum(latents) == pytest.approx(alert.rate_nats, abs=1e-9)
+    mode = alert.mode.nats if alert.mode else 0.0
+    assert sum(latents) + mode == pytest.approx(alert.rate_nats, abs=1e-9)
     shares = [latent.importance_ratio for latent in alert.latents]
     assert sum(share for share in shares if share is not None) == pytest.approx(1)
     few = alerts(bundle, raw([anomaly(1)]), AlertsConfig(top_features=1, top_latents=0))[0]
@@ -116,7 +117,9 @@ def test_an_alert_reads_well(bundle: Bundle) -> None:
     assert head.startswith("CRITICAL 2025-06-15T15:06:47.000Z  p0  ")
     assert "alert line" in head
     assert "normal records" in head
-    assert len(rest) == 3
+    *features, mode = rest
+    assert len(features) == 3
+    assert "operating mode" in mode
     pressure = next(line for line in rest if "pressure" in line)
     assert "-60 bar" in pressure
     assert "expected" in pressure

@@ -62,6 +62,10 @@ class Daemon:
         url = self.wait_for(lambda: self.events("listening"))[0]["url"]
         return self._client.get(url + path)
 
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        url = self.wait_for(lambda: self.events("listening"))[0]["url"]
+        return self._client.post(url + path, json=body)
+
     def status(self) -> dict[str, Any]:
         return self.get("/api/v1/status").json()  # type: ignore[no-any-return]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -229,3 +229,83 @@ def test_how_a_schema_differs_is_said_in_words(bundle: Bundle) -> None:
     )
     order = replace(SCHEMA, columns=(pressure, flow, is_open, mode))
     assert "order" in str(bundle.differs_from(order))
+
+
+def at(bundle: Bundle, instant: float) -> Bundle:
+    """Return the same bundle as if it was trained at another time."""
+    return Bundle.seal(
+        schema=bundle.schema,
+        encoder=bundle.encoder,
+        model=bundle.model,
+        threshold=bundle.threshold,
+        scoring=bundle.scoring,
+        summary=bundle.summary,
+        sample=bundle.sample,
+        created=datetime.fromtimestamp(instant, UTC),
+    )
+
+
+def test_the_sample_of_records_comes_back(store: BundleStore, bundle: Bundle) -> None:
+    assert bundle.sample is not None
+    store.add(bundle)
+    sample = store.load(bundle.version).sample
+    assert sample is not None
+    np.testing.assert_array_equal(sample.numbers, bundle.sample.numbers)
+    assert list(sample.categories) == list(bundle.sample.categories)
+    without = at(replace(bundle, sample=None), 1.0)
+    store.add(without)
+    assert store.load(without.version).sample is None
+
+
+def test_old_bundles_go_but_not_the_serving_one_and_its_predecessor(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    day, now = 86400.0, 1_800_000_000.0
+    config = StoreConfig(path=str(tmp_path / "kept"), max_bundles=4, max_age_seconds=10 * day)
+    store = BundleStore(config, clock=lambda: now)
+    versions = [store.add(at(bundle, now - age * day)).name for age in (30, 20, 15, 5, 4, 3, 2, 1)]
+    store.promote(versions[0])
+    store.promote(versions[1])
+    assert store.last_trained() == now - day
+    gone = store.retain()
+    assert gone == versions[2:6]
+    assert store.versions() == [*versions[:2], *versions[6:]]
+    assert store.retain() == []
+    assert not [p for p in (store.path / "bundles").iterdir() if p.name.startswith(".")]
+
+
+def test_a_rollback_goes_back_step_by_step(store: BundleStore, bundle: Bundle) -> None:
+    versions = [store.add(at(bundle, 86400.0 * day)).name for day in (1, 2, 3)]
+    with pytest.raises(BundleError, match="nothing to go to"):
+        store.rollback()
+    for version in versions:
+        store.promote(version)
+    damaged = store.path / "bundles" / versions[1] / "arrays.safetensors"
+    content = damaged.read_bytes()
+    assert store.rollback() == versions[1]
+    damaged.write_bytes(b"")
+    store.promote(versions[2])
+    assert store.rollback() == versions[0]  # what is damaged is passed over
+    damaged.write_bytes(content)
+    assert store.serving() == versions[0]
+
+
+def test_a_verdict_lies_beside_its_bundle(store: BundleStore, bundle: Bundle) -> None:
+    other = at(bundle, 5.0)
+    store.add(bundle)
+    store.add(other, {"accepted": False})
+    assert store.verdict(bundle.version) is None
+    assert store.verdict(other.version) == {"accepted": False}
+    (store.path / "bundles" / other.version / "verdict.json").write_text("{")
+    assert store.verdict(other.version) is None
+
+
+def test_what_a_crash_left_is_cleared_away(store: BundleStore, bundle: Bundle) -> None:
+    target = store.add(bundle)
+    for name in (".incoming-1", ".removed-2"):
+        target.with_name(name).mkdir()
+        (target.with_name(name) / "bundle.json").write_bytes(b"{")
+    (store.path / ".serving-3").write_text("half")
+    store.prepare()
+    assert [p.name for p in (store.path / "bundles").iterdir()] == [bundle.version]
+    assert sorted(p.name for p in store.path.iterdir()) == ["bundles", "lock"]

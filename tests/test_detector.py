@@ -102,7 +102,7 @@ def test_a_fit_can_be_repeated_and_continued_elsewhere(of_arrays: Detector, tmp_
 def test_parts_add_up(of_frames: Detector) -> None:
     x = frame(200, seed=8)
     why = of_frames.explain(x)
-    total = why.feature_nats.sum(1) + why.latent_nats.sum(1) + why.constant
+    total = why.feature_nats.sum(1) + why.latent_nats.sum(1) + why.mode_nats + why.constant
     np.testing.assert_allclose(total, of_frames.nats(x), rtol=1e-4)
     assert why.feature_nats.shape == (200, len(of_frames.bundle.encoder.features))
     assert len(why.expected) == len(of_frames.bundle.encoder.features)
@@ -213,3 +213,96 @@ def test_a_declared_schema_is_kept() -> None:
     x["flow"] = -5.0
     with pytest.raises(ValueError, match="300 rows do not fit; row 0"):
         detector.nats(x)
+
+
+def hostile(count: int, seed: int) -> dict[str, np.ndarray]:
+    """Return columns as they come: each is of a kind that breaks one method or another."""
+    rng = np.random.default_rng(seed)
+    load = rng.normal(size=count)
+    temperature = 20 + 5 * load + 0.5 * rng.normal(size=count)
+    return {
+        "constant": np.full(count, 3.7),
+        "nearly_constant": 1.0 + 1e-9 * rng.normal(size=count),
+        "seldom_another": np.where(rng.random(count) < 0.003, 5.0, 1.0),
+        "load": load,
+        "temperature": temperature,
+        "the_same": temperature.copy(),
+        "the_same_in_other_units": 1000 * temperature + 7,
+        "few_integers": rng.integers(0, 4, count).astype(np.float64),
+        "heavy_tails": rng.standard_cauchy(count),
+        "lognormal": np.exp(2 * rng.normal(size=count)),
+        "mostly_zero": np.where(rng.random(count) < 0.8, 0.0, rng.gamma(2, 1, count)),
+        "tiny": 1e-9 * (load + 0.3 * rng.normal(size=count)),
+        "huge": 1e9 * (load + 0.3 * rng.normal(size=count)),
+        "truth": (rng.random(count) < 0.3).astype(np.float64),
+    }
+
+
+@pytest.fixture(scope="module")
+def of_hostile() -> Detector:
+    x = np.stack(list(hostile(1200, 0).values()), axis=1)
+    return Detector(alert_budget=0.02, max_steps=400).fit(x)
+
+
+@pytest.mark.parametrize(
+    ("column", "shift"),
+    [
+        ("load", 4.0), ("temperature", 8.0), ("tiny", 4e-9), ("huge", 4e9),
+        ("few_integers", 20.0), ("mostly_zero", 40.0), ("nearly_constant", 1e-7), ("truth", 3.0),
+    ],
+)  # fmt: skip
+def test_no_column_hides_what_is_wrong_in_another(
+    of_hostile: Detector, column: str, shift: float
+) -> None:
+    fine = hostile(1000, 1)
+    wrong = {name: values[:200].copy() for name, values in fine.items()}
+    wrong[column] += shift
+    normal_nats, odd_nats = (
+        of_hostile.nats(np.stack(list(table.values()), axis=1)) for table in (fine, wrong)
+    )
+    assert np.isfinite(normal_nats).all()
+    assert np.isfinite(odd_nats).all()
+    ranks = np.searchsorted(np.sort(normal_nats), odd_nats) / len(normal_nats)
+    assert ranks.mean() > 0.95
+    assert (odd_nats > of_hostile.threshold_nats).mean() > 0.9
+
+
+def test_hostile_columns_leave_the_alert_rate_where_it_was_asked_for(of_hostile: Detector) -> None:
+    x = np.stack(list(hostile(4000, 2).values()), axis=1)
+    x[:5, 0], x[5:10, 1], x[10:15, 9] = 1e300, -1e300, 1e300
+    assert np.isfinite(of_hostile.nats(x)).all()
+    assert 0.003 < (of_hostile.predict(x) == -1).mean() < 0.07
+
+
+def test_few_records_are_calibrated_on_scores_they_did_not_shape() -> None:
+    wide = np.random.default_rng(1).normal(size=(10, 10))
+    x = np.random.default_rng(0).normal(size=(3080, 10)) @ wide
+    detector = Detector(beta=0.1, hidden=(8,), max_steps=100, alert_budget=0.2).fit(x[:80])
+    summary = detector.bundle.summary
+    assert summary["training"]["folds"] == 5
+    assert summary["training"]["held_out_rows"] == detector.bundle.threshold.records == 80
+    assert summary["training"]["note"].startswith("80 records are too few for 10 encoded columns")
+    fresh, seen = (detector.nats(part) for part in (x[80:], x[:80]))
+    assert seen.mean() < fresh.mean() - 0.5
+    assert summary["held_out_nats"] == pytest.approx(
+        fresh.mean(), abs=0.75 * (fresh.mean() - seen.mean())
+    )
+    rate = (detector.predict(x[80:]) == -1).mean()
+    by_seen = (fresh > np.quantile(seen, 0.8)).mean()
+    assert abs(rate - 0.2) < abs(by_seen - 0.2)
+
+
+def test_the_prior_can_be_chosen() -> None:
+    x = normal(600)
+    with_modes, without = (
+        Detector(**QUICK, prior=prior).fit(x).bundle.model.prior  # type: ignore[arg-type]
+        for prior in ("mixture", "normal")
+    )
+    assert (with_modes.modes, without.modes) == (54, 0)
+    assert Detector().recipe.model.prior == "mixture"
+
+
+def test_a_time_budget_ends_with_a_detector() -> None:
+    detector = Detector(time_budget_seconds=0.5, max_steps=10**6, hidden=(8,)).fit(normal(600))
+    assert detector.bundle.summary["training"]["stopped"] == "time_budget"
+    assert np.isfinite(detector.nats(normal(10))).all()

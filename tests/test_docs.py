@@ -16,7 +16,21 @@ import typer.main
 from pydantic import TypeAdapter
 
 from vaeiso_monitor import Detector, settings
-from vaeiso_monitor.alerts import Alert, DeadLetter, DeadLettersConfig, Feature, Latent, alert_id
+from vaeiso_monitor.alerts import (
+    Alert,
+    Blame,
+    DeadLetter,
+    DeadLettersConfig,
+    DriftAlert,
+    Feature,
+    Latent,
+    Membership,
+    Mode,
+    RegimeShift,
+    Summary,
+    Worst,
+    alert_id,
+)
 from vaeiso_monitor.cli import app
 from vaeiso_monitor.detect import severity
 from vaeiso_monitor.records import Schema
@@ -358,7 +372,14 @@ def example(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "struct"), [("The alert", Alert), ("The dead letter", DeadLetter)]
+    ("kind", "struct"),
+    [
+        ("The alert", Alert),
+        ("The dead letter", DeadLetter),
+        ("The summary", Summary),
+        ("The regime shift", RegimeShift),
+        ("The drift", DriftAlert),
+    ],
 )
 def test_the_example_record_has_exactly_the_fields(kind, struct):
     document = json.loads(example(kind))
@@ -374,7 +395,14 @@ def test_the_example_record_has_exactly_the_fields(kind, struct):
         ("Fields of an alert", Alert),
         ("Fields of a feature", Feature),
         ("Fields of a latent", Latent),
+        ("Fields of a mode", Mode),
         ("Fields of a dead letter", DeadLetter),
+        ("Fields of an episode", Membership),
+        ("Fields of a summary", Summary),
+        ("Fields of a worst alert", Worst),
+        ("Fields of a blamed feature", Blame),
+        ("Fields of a regime shift", RegimeShift),
+        ("Fields of a drift", DriftAlert),
     ],
 )
 def test_every_field_is_described(heading, struct):
@@ -393,6 +421,20 @@ def test_the_example_alert_is_true_to_itself():
     assert (alert.nats > alert.threshold_nats) == (alert.anomaly_score > 1)
     for name in [*alert.source, *alert.model]:
         assert f"`{name}`" in sections(page("alerts.md"))["Fields of an alert"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "struct"),
+    [
+        ("The alert", Alert),
+        ("The summary", Summary),
+        ("The regime shift", RegimeShift),
+        ("The drift", DriftAlert),
+    ],
+)
+def test_the_text_beside_an_example_is_that_of_the_example(kind, struct):
+    message = msgspec.json.decode(example(kind), type=struct)
+    assert f"```\n{message.to_text()}\n```" in sections(page("alerts.md"))[kind]
 
 
 # docs/cli.md

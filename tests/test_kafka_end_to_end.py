@@ -42,6 +42,9 @@ batch_records = 50
 alert_budget = 0.02
 [store]
 path = "{folder}/store"
+
+[lifecycle]
+path = "{folder}/{group}-state"
 [[alerts.sinks]]
 type = "file"
 path = "{folder}/{group}.jsonl"

@@ -62,7 +62,7 @@ def test_closed_form_agrees_with_100_000_samples():
         decoded = nets.decode(z.flatten(0, 1)[None]).view(3, -1, 9)
         coding = (decoded - at_mean[:, None]).square().sum(-1)  # [3, 100_000]
         rest = (x - at_mean).square().sum(-1)
-        rate = nets.prior.rate(mean, sigma, log_variance).sum(-1)[0]
+        rate = nets.prior.total(mean, sigma, log_variance)[0]
     constant = float(objective.log_normaliser(nets)[0])
     sampled = ((rest + coding.mean(1)) / 0.05 + rate + constant).numpy()
     error = (coding.std(1) / math.sqrt(100_000) / 0.05).numpy()
@@ -98,7 +98,8 @@ def test_tangents_are_forward_mode_derivatives():
 def test_parts_sum_to_the_score(scorer):
     x = records(500) * 3
     parts = scorer.explain(x)
-    total = parts.distortion_nats.sum(1) + parts.rate_nats.sum(1) + parts.constant
+    rates = parts.rate_nats.sum(1) + parts.mode_nats
+    total = parts.distortion_nats.sum(1) + rates + parts.constant
     np.testing.assert_allclose(total, scorer.score(x), rtol=1e-4)
     np.testing.assert_allclose(parts.nats, total, rtol=1e-12)
     assert parts.distortion_nats.shape == (500, 9)
@@ -270,3 +271,60 @@ def test_devices_are_named():
 def test_a_missing_gpu_is_said_so():
     with pytest.raises(ValueError, match="no GPU"):
         resolve_device("cuda")
+
+
+@pytest.mark.parametrize("modes", [0, 3])
+@pytest.mark.parametrize("hidden", [(16, 12), (5,), ()])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_fast_score_is_the_definition_with_a_linear_path(modes, hidden, precision):
+    nets = with_linear_path(modes, hidden)
+    x = records(400)
+    with torch.no_grad():
+        exact = nets.to(CPU, torch.float64)
+        defined = objective.nats(exact, torch.from_numpy(x).double(), sign_draws(4, 4, 0))[0]
+    scorer = Scorer(nets, ScoringConfig(samples=4, precision=precision), CPU)
+    found, parts = scorer.score(x), scorer.explain(x)
+    scorer.close()
+    error = 1e-8 if precision == "float64" else 2e-5
+    np.testing.assert_allclose(found, defined.numpy(), rtol=error, atol=1e-6)
+    np.testing.assert_allclose(parts.nats, found, rtol=1e-4)
+    np.testing.assert_allclose(parts.expected, expected_of(exact, x), rtol=1e-4, atol=1e-4)
+
+
+def with_linear_path(modes, hidden):
+    shape = Shape(9, 4, hidden, modes, linear_path=True)
+    start = initial(shape, [0.05], seed=4)
+    generator = torch.Generator().manual_seed(1)
+    return start.with_weights(
+        start.weights + 0.2 * torch.randn(start.weights.shape, generator=generator), [0.05]
+    )
+
+
+def expected_of(nets, x):
+    with torch.no_grad():
+        return nets.decode(nets.encode(torch.from_numpy(x).double())[0])[0].numpy()
+
+
+# torch's own forward-mode rules are still compiled by its deprecated torch.jit
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("modes", [0, 3])
+@pytest.mark.parametrize("hidden", [(16, 12), (5,), ()])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_closed_score_is_lemma_1_with_a_linear_path(modes, hidden, precision):
+    nets = with_linear_path(modes, hidden)
+    x = records(60)
+    exact = nets.to(CPU, torch.float64)
+    with torch.no_grad():
+        mean, log_variance = exact.encode(torch.from_numpy(x).double())
+        sigma = (0.5 * log_variance).exp()
+        rate = exact.prior.total(mean, sigma, log_variance)[0]
+        single = torch.func.jacfwd(lambda v: exact.decode(v[None, None])[0, 0])
+        slopes = torch.func.vmap(single)(mean[0])  # [B, m, n]
+        coding = (slopes.square().sum(1) * sigma[0].square()).sum(1)
+    rest = np.square(x - expected_of(exact, x)).sum(1)
+    constant = float(objective.log_normaliser(exact)[0])
+    defined = (rest + coding.numpy()) / 0.05 + rate.numpy() + constant
+    scorer = Scorer(nets, ScoringConfig("closed", precision=precision), CPU)
+    error = 1e-8 if precision == "float64" else 2e-5
+    np.testing.assert_allclose(scorer.score(x), defined, rtol=error, atol=1e-6)
+    scorer.close()

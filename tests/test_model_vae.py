@@ -10,7 +10,7 @@ from vaeiso_monitor.errors import BundleError
 from vaeiso_monitor.model.distortion import DownwardConvex, SquaredError
 from vaeiso_monitor.model.prior import StandardNormal
 from vaeiso_monitor.model.shape import ModelConfig, Shape
-from vaeiso_monitor.model.vae import VAE, bounded, initial, unbounded
+from vaeiso_monitor.model.vae import VAE, bounded, initial, run, unbounded
 
 
 def three_members():
@@ -63,6 +63,41 @@ def test_a_bundle_from_before_there_was_a_choice_has_squared_error(before):
     meta, arrays = three_members().state()
     del meta["distortion"]
     assert isinstance(VAE.from_state({**meta, **before}, arrays).distortion, SquaredError)
+
+
+def test_a_bundle_from_before_there_was_a_linear_path_has_none():
+    meta, arrays = three_members().state()
+    assert "linear_path" not in meta  # so that bundles without one keep their hash
+    again = VAE.from_state(json.loads(json.dumps(meta)), arrays)
+    assert not again.shape.linear_path
+    x = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again.encode(x)[0], three_members().encode(x)[0])
+    with pytest.raises(BundleError, match="should be float32"):
+        VAE.from_state({**meta, "linear_path": True}, arrays)
+
+
+def test_a_linear_path_goes_with_the_model():
+    start = initial(Shape(7, 3, (8, 5), linear_path=True), [0.1], seed=1)
+    meta, arrays = start.state()
+    assert meta["linear_path"] is True
+    again = VAE.from_state(json.loads(json.dumps(meta)), arrays)
+    assert again.shape == start.shape
+    assert torch.equal(again.weights, start.weights)
+    assert arrays["encoder.2.weight"].shape == (1, 5 + 7, 6)
+    assert arrays["decoder.2.weight"].shape == (1, 8 + 3, 7)
+    bent = torch.randn(1, start.shape.size(), generator=torch.Generator().manual_seed(0))
+    model = start.with_weights(bent, [0.1])
+    for net, inputs in (
+        (model.encoder, torch.randn(1, 4, 7)),
+        (model.decoder, torch.randn(1, 4, 3)),
+    ):
+        weight, bias = net[-1]
+        h = inputs
+        for body, offset in net[:-1]:
+            h = torch.nn.functional.silu(h @ body + offset)
+        beside = h.shape[-1]
+        expected = h @ weight[:, :beside] + inputs @ weight[:, beside:] + bias
+        torch.testing.assert_close(run(net, inputs), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_distortion_goes_with_the_model():
@@ -122,9 +157,9 @@ def test_a_wrong_config_names_its_key(wrong):
 def test_config_chooses_members_and_sizes():
     assert ModelConfig(beta=0.5).member_betas() == (0.5,)
     assert ModelConfig(betas=(1.0, 2.0)).member_betas() == (1.0, 2.0)
-    assert ModelConfig().shape(3).latent_dim == 3
-    assert ModelConfig().shape(500).latent_dim < 50
-    assert ModelConfig(latent_dim=60).shape(50).latent_dim == 60
+    assert ModelConfig().shape(3, 1000).latent_dim == 3
+    assert ModelConfig().shape(500, 1000).latent_dim < 50
+    assert ModelConfig(latent_dim=60).shape(50, 1000).latent_dim == 60
 
 
 def test_squared_error_and_its_metric():
@@ -144,4 +179,5 @@ def test_rate_is_the_divergence_of_normals():
     posterior = torch.distributions.Normal(mean, sigma)
     standard = torch.distributions.Normal(torch.zeros_like(mean), torch.ones_like(mean))
     right = torch.distributions.kl_divergence(posterior, standard)
-    torch.testing.assert_close(StandardNormal().rate(mean, sigma, 2 * sigma.log()), right)
+    found = StandardNormal().split(mean, sigma, 2 * sigma.log())
+    torch.testing.assert_close(found.latents, right)

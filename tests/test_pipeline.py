@@ -123,7 +123,8 @@ def test_parts_of_an_alert_add_up_to_its_score(bundle: Bundle) -> None:
     engine = Engine(bundle, resolve_device("cpu"))
     x = np.random.default_rng(0).standard_normal((50, bundle.encoder.width)).astype(np.float32)
     why = engine.explain(x)
-    total = why.feature_nats.sum(axis=1) + why.latent_nats.sum(axis=1) + why.constant
+    rate = why.latent_nats.sum(axis=1) + why.mode_nats
+    total = why.feature_nats.sum(axis=1) + rate + why.constant
     np.testing.assert_allclose(total, why.nats, rtol=1e-4)
     engine.close()
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import tracemalloc
 from contextlib import closing
@@ -490,3 +493,15 @@ def test_a_file_given_by_name_may_be_hidden(tmp_path: Path):
     path.write_bytes(b"1\n")
     with closing(opened(path)) as source:
         assert read_all(source)[0] == numbered(path, [b"1"])
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path):
+    (tmp_path / "x.jsonl").touch()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, alive = (tmp_path / f".position.{pid}.tmp" for pid in (dead.pid, os.getppid()))
+    left.touch()
+    alive.touch()
+    opened(tmp_path / "x.jsonl", position_file=str(tmp_path / "position")).close()
+    assert not left.exists()
+    assert alive.exists()

@@ -66,6 +66,34 @@ def value(telemetry, name, **labels):
     return telemetry.registry.get_sample_value(name, labels)
 
 
+def reading(value):
+    return {"value": value, "reference": 0.0, "low": None, "high": 1.0}
+
+
+def checked(**found):
+    head = {"judged": True, "departed": False, "drifted": False, "checked_at": 1_700_000_000.0}
+    return head | found
+
+
+def ruler_report():
+    names = (
+        "norm_error",
+        "orthogonality_error",
+        "transform_coding_ratio",
+        "nats",
+        "meaningful_latents",
+    )
+    latent = {"latent": 0, "kl_nats": 1.0, "norm": reading(1.0), "orthogonality": reading(0.1)}
+    quantities = {name: reading(0.5) for name in names}
+    return checked(altered=False, quantities=quantities, latents=[latent])
+
+
+def inputs_report():
+    names = ("psi", "missing", "unseen", "out_of_range")
+    feature = {"feature": "flow"} | {name: reading(0.5) for name in names}
+    return checked(drifted_features=[], features=[feature])
+
+
 def tell_everything(telemetry):
     telemetry.records_received("kafka", "plant", 100, 5_000)
     telemetry.records_rejected({RejectReason.NOT_JSON: 3})
@@ -82,6 +110,29 @@ def tell_everything(telemetry):
     telemetry.training(0.5)
     telemetry.model_serving(model())
     telemetry.stage_finished("score", 0.01)
+    telemetry.episodes.told(begun=1, cooled=2, flooded=0)
+    telemetry.episodes.stand(1, flooding=False)
+    telemetry.drift.isometry_checked(ruler_report(), max_latents=64)
+    telemetry.drift.inputs_checked(inputs_report(), max_features=100)
+    telemetry.regime.watching(0.1, shifted=False)
+    telemetry.regime.started()
+    telemetry.window.stands(rows={"normal": 5}, size_bytes=9, oldest=1.0, set_aside={"damaged": 1})
+    telemetry.window.not_written()
+    telemetry.feedback.remembered(3)
+    telemetry.feedback.not_remembered(1, "flood")
+    telemetry.feedback.judged(1, 2)
+    telemetry.lifecycle.training_began("schedule")
+    telemetry.lifecycle.training_effort(0.5, 9)
+    telemetry.lifecycle.judging()
+    telemetry.lifecycle.verdict(accepted=True, figures={"agreement": 1.0}, passed={"nats": True})
+    telemetry.lifecycle.training_ended("promoted", "schedule", "it is better", 3.0, "v2")
+    telemetry.lifecycle.next_training(2.0)
+    telemetry.lifecycle.skipped("drift")
+    telemetry.lifecycle.swapped(worked=True)
+    telemetry.lifecycle.models_stored(2)
+    telemetry.lifecycle.job_failed("tidy")
+    telemetry.lifecycle.scheduler_alive(True)
+    telemetry.lifecycle.config_reloaded(worked=True, restart_needed=True)
     telemetry.heartbeat()
 
 

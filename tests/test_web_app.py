@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from vaeiso_monitor.errors import ConfigError
+from vaeiso_monitor.errors import ConfigError, TransientError
 from vaeiso_monitor.telemetry import ModelFacts, State, Telemetry
 from vaeiso_monitor.web import ServerConfig, serve, web_app
 
@@ -194,3 +194,92 @@ def test_a_server_switched_off_has_no_thread(telemetry):
         assert served.url is None
         assert served.alive
         assert all(thread.name != "web" for thread in threading.enumerate())
+
+
+class Asked:
+    """Carries nothing out and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.living = True
+
+    def retrain(self, *, adopt):
+        if not self.living:
+            msg = "the daemon serves no model yet"
+            raise TransientError(msg)
+        self.asked.append(adopt)
+        return {"started": len(self.asked) == 1, "words": "said"}
+
+    def judge(self, alert_id, verdict, note):
+        self.asked.append((alert_id, verdict, note))
+        return {"known": alert_id == "a1"}
+
+
+@pytest.fixture
+def asked():
+    return Asked()
+
+
+@pytest.fixture
+def asking(telemetry, asked):
+    app = web_app(telemetry.status, telemetry.registry, requests=asked)
+    with serve(app, ANY_PORT) as served, httpx.Client(base_url=served.url) as client:
+        yield client
+
+
+def test_a_training_may_be_asked_for_once_at_a_time(asking, asked):
+    assert asking.post("/api/v1/retrain").status_code == 202
+    assert asking.post("/api/v1/retrain", json={"adopt": True}).status_code == 409
+    assert asked.asked == [False, True]
+    asked.living = False
+    answer = asking.post("/api/v1/retrain", json={})
+    assert answer.status_code == 503
+    assert "serves no model" in answer.text
+
+
+def test_a_verdict_is_passed_on(asking, asked):
+    said = {"alert_id": "a1", "verdict": "normal", "note": "a test drive"}
+    assert asking.post("/api/v1/feedback", json=said).status_code == 200
+    assert asked.asked == [("a1", "normal", "a test drive")]
+    assert asking.post("/api/v1/feedback", json=said | {"alert_id": "b"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b'{"verdict": "normal"}', b'{"alert_id": "a1", "verdict": "odd"}', b"\xff"],
+)
+def test_a_body_that_is_no_verdict_is_refused_in_words(asking, asked, body):
+    answer = asking.post("/api/v1/feedback", content=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+    assert not asked.asked
+    assert asking.post("/api/v1/feedback", content=b" " * 70_000).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"host": "evil.example"},
+        {"origin": "null"},
+        {"host": "evil.example", "origin": "http://evil.example"},
+    ],
+)
+def test_a_foreign_page_in_a_browser_here_is_refused(asking, asked, headers):
+    assert asking.post("/api/v1/retrain", headers=headers).status_code == 403
+    assert not asked.asked
+
+
+def test_its_own_page_may_ask(asking, asked):
+    origin = str(asking.base_url).rstrip("/")
+    assert asking.post("/api/v1/retrain", headers={"origin": origin}).status_code == 202
+
+
+def test_without_someone_to_ask_nothing_changes_anything(client):
+    assert client.post("/api/v1/retrain").status_code == 404
+
+
+def test_requests_are_described(asking):
+    paths = asking.get("/openapi.json").json()["paths"]
+    body = paths["/api/v1/feedback"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["schema"]["required"] == ["alert_id", "verdict"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -16,9 +17,12 @@ from vaeiso_monitor import __version__
 from vaeiso_monitor.bundle import (
     Bundle,
     Engine,
+    InputReference,
+    IsometryReference,
     distortion_for,
     latent_meanings,
     meanings_state,
+    sample_of,
 )
 from vaeiso_monitor.detect import calibrate
 from vaeiso_monitor.model import (
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vaeiso_monitor.bundle import Explanation
-    from vaeiso_monitor.model import Isometry, Progress
+    from vaeiso_monitor.model import Fold, Isometry, Progress
 
 _ISOMETRY_ROWS = 1000  # the mean norm of a latent is then known to about 1 %
 
@@ -74,11 +78,16 @@ def train(
     *,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    ledger: Mapping[str, Any] | None = None,
+    created: datetime | None = None,
 ) -> Bundle:
     """Train a bundle on records of normal operation: encoder, model, threshold, references.
 
-    The threshold and the isometry are measured on the records that training held out. Raises
-    ValueError when the records cannot be trained on, TrainingStopped when ``stop()`` says so.
+    The threshold and the isometry are measured on the records that training held out; of few
+    records each was held out of one fold (see :mod:`vaeiso_monitor.model.race`), and the threshold
+    comes from the scores that the folds' models gave them. ``ledger`` says where the records come
+    from, ``created`` when (else: now); both are for the bundle. Raises ValueError when the records
+    cannot be trained on, TrainingStopped when ``stop()`` says so.
     """
     device = resolve_device(recipe.device)
     encoder = Encoder.fit(records, schema, recipe.encoder)
@@ -93,19 +102,26 @@ def train(
         stop=stop,
     )
     held_out = x[fitted.held_out_rows]
+    nats = np.concatenate([_scored(fold, x, recipe.scoring, device) for fold in fitted.folds])
+    threshold = calibrate(nats, recipe.threshold.alert_budget)
     scorer = Scorer(fitted.model, recipe.scoring, device)
     try:
-        nats = scorer.score(held_out)
+        sample = sample_of(records, fitted.held_out_rows)
+        own = encoder.encode(sample)
+        reference = IsometryReference.measure(
+            fitted.model, scorer.score, held_out, x, own, threshold.nats
+        )
     finally:
         scorer.close()
     return Bundle.seal(
         schema=schema,
         encoder=encoder,
         model=fitted.model,
-        threshold=calibrate(nats, recipe.threshold.alert_budget),
+        threshold=threshold,
         scoring=recipe.scoring,
         summary={
             "records": len(records),
+            "training_set": dict(ledger) if ledger is not None else None,
             "held_out_nats": float(np.mean(nats)),
             "training": fitted.report.to_dict(),
             "isometry": isometry(fitted.model, held_out, max_records=_ISOMETRY_ROWS).to_dict(),
@@ -114,7 +130,29 @@ def train(
             "trained_with": {"vaeiso_monitor": __version__, "torch": torch.__version__},
             "trained_on": device.type,
         },
+        sample=sample,
+        isometry_reference=reference,
+        input_reference=InputReference.fit(records, schema, _span_seconds(ledger)),
+        created=created,
     )
+
+
+def _scored(
+    fold: Fold, x: NDArray[np.float32], scoring: ScoringConfig, device: torch.device
+) -> NDArray[np.float64]:
+    """Return the nats of the records that a fold held out."""
+    scorer = Scorer(fold.model, scoring, device)
+    try:
+        return scorer.score(x[fold.held_out_rows])
+    finally:
+        scorer.close()
+
+
+def _span_seconds(ledger: Mapping[str, Any] | None) -> float | None:
+    """Return the time between the first and the last record as its ledger tells it."""
+    ends = [(ledger or {}).get(key) for key in ("first_seen", "last_seen")]
+    first, last = (datetime.fromisoformat(end).timestamp() if end else None for end in ends)
+    return last - first if first is not None and last is not None else None
 
 
 class Detector:
@@ -123,6 +161,9 @@ class Detector:
     Fit on records of normal operation only. ``X`` is a matrix of numbers (NaN = missing) or a data
     frame with numbers, booleans and texts (categories). Scores are nats: ``-log p(x)`` of the
     encoded record with its known constant, so that scores of different models can be compared.
+
+    Nothing has to be tuned: beta, the number of steps and the size of the mixture follow from the
+    records. ``time_budget_seconds`` ends training with the best so far.
     """
 
     def __init__(
@@ -132,6 +173,7 @@ class Detector:
         beta: float | Literal["auto"] = "auto",
         latent_dim: int | Literal["auto"] = "auto",
         hidden: tuple[int, ...] | None = None,
+        prior: Literal["normal", "mixture"] = "mixture",
         objective: Literal["decomposed", "plain"] = "decomposed",
         transform: str | None = None,
         method: Literal["sampled", "closed"] = "sampled",
@@ -146,7 +188,9 @@ class Detector:
         encoder: dict[str, Any] = {"transform": transform} if transform is not None else {}
         self.recipe = Recipe(
             encoder=EncoderConfig(**encoder),
-            model=ModelConfig(beta=beta, latent_dim=latent_dim, objective=objective, **model),
+            model=ModelConfig(
+                beta=beta, latent_dim=latent_dim, prior=prior, objective=objective, **model
+            ),
             training=TrainingConfig(seed=seed, time_budget_seconds=time_budget_seconds, **steps),
             scoring=ScoringConfig(method=method),
             threshold=ThresholdConfig(alert_budget=alert_budget),

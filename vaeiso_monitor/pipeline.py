@@ -6,23 +6,25 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
 from annotated_types import Ge, Gt
 
-from vaeiso_monitor.alerts import dead_letter
+from vaeiso_monitor.alerts import AlertsConfig, Episodes, dead_letter
 from vaeiso_monitor.records import parse_time
 from vaeiso_monitor.telemetry import Scored as ScoredBatch
 from vaeiso_monitor.telemetry import State
 
 if TYPE_CHECKING:
-    from vaeiso_monitor.alerts import Alert, AlertWriter
+    from numpy.typing import NDArray
+
+    from vaeiso_monitor.alerts import Alert, AlertWriter, Told
     from vaeiso_monitor.bundle import Engine, Launched, Scored
     from vaeiso_monitor.sinks import FanOut
     from vaeiso_monitor.telemetry import Telemetry
-    from vaeiso_monitor.types import Polled, RawBatch, Reject, Source
+    from vaeiso_monitor.types import Message, Polled, RawBatch, Reject, Source
 
 _TICK_SECONDS = 1.0
 _BUSY_SECONDS = 0.05
@@ -39,9 +41,31 @@ class PipelineConfig:
 class Serving(Protocol):
     """Whoever knows which bundle serves; asked once a batch."""
 
-    @property
-    def engine(self) -> Engine:
-        """The engine of the serving bundle."""
+    def borrow(self) -> Engine:
+        """Return the engine of the serving bundle, open until it is given back."""
+
+    def give_back(self, engine: Engine) -> None:
+        """Say that one batch with ``engine`` is finished."""
+
+
+class Keeper(Protocol):
+    """Whoever learns from what was scored, and may have something to tell."""
+
+    def keep(self, scored: Scored, anomalous: NDArray[np.bool_], alerts: Sequence[Alert]) -> None:
+        """Take note of a committed batch; ``alerts`` are those of its anomalous records."""
+
+    def news(self) -> Sequence[Message]:
+        """Return what is to be sent to the alert sinks beside the alerts; asked once a second."""
+
+
+class Regime(Protocol):
+    """Whoever watches over the alert rate of the whole stream."""
+
+    def observe(self, records: int, anomalies: int, now: float) -> Message | None:
+        """Count one batch; return what is to be said of the whole stream, if anything."""
+
+    def settle(self) -> None:
+        """Be told that what was to be said is delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +95,10 @@ class Pipeline:
         dead_letters: FanOut,
         telemetry: Telemetry,
         stop: Callable[[], bool],
+        episodes: Episodes | None = None,
+        regime: Regime | None = None,
+        keeper: Keeper | None = None,
+        clock: Callable[[], float] = time,
     ) -> None:
         self._config = config
         self._source = source
@@ -80,6 +108,10 @@ class Pipeline:
         self._dead_letters = dead_letters
         self._telemetry = telemetry
         self._stop = stop
+        self._episodes = episodes or Episodes(AlertsConfig())
+        self._regime = regime
+        self._keeper = keeper
+        self._clock = clock
         self._in_flight: deque[_InFlight] = deque()
         self._next_tick = 0.0
 
@@ -95,6 +127,7 @@ class Pipeline:
         while self._in_flight:
             self._finish(self._in_flight.popleft())
         self.tick()
+        self._summarise(self._episodes.flush(self._clock()), at_once=True)
 
     def poll(self) -> Polled | None:
         """Read one batch and count it; None at the end of the source."""
@@ -114,6 +147,9 @@ class Pipeline:
             return
         self._next_tick = monotonic() + _TICK_SECONDS
         self._telemetry.heartbeat()
+        self._summarise(self._episodes.due(self._clock()))
+        if self._keeper and (news := self._keeper.news()):
+            self._alerts.deliver(news)
         self._telemetry.source_connected(self._source.name, self._source.connected())
         self._telemetry.source_failures(self._source.name, self._source.errors)
         self._telemetry.partitions(self._source.progress())
@@ -129,7 +165,7 @@ class Pipeline:
             yield read
 
     def _launch(self, polled: Polled) -> _InFlight:
-        engine = self._serving.engine  # once a batch: encoder, weights and threshold agree
+        engine = self._serving.borrow()  # once a batch: encoder, weights and threshold agree
         return _InFlight(engine, engine.launch(polled.batch), polled.checkpoint)
 
     def _finish(self, flight: _InFlight) -> None:
@@ -138,26 +174,52 @@ class Pipeline:
         waited = perf_counter()
         threshold = flight.engine.bundle.threshold
         anomalous = threshold.anomalous(scored.nats)
-        now = datetime.now(UTC)
-        alerts = self._writer.write(flight.engine, scored, np.flatnonzero(anomalous), now)
+        seconds = self._clock()
+        now = datetime.fromtimestamp(seconds, UTC)
+        found = self._writer.write(flight.engine, scored, np.flatnonzero(anomalous), now)
+        told = self._episodes.tell(found, seconds)
+        alerts = told.every
         rejects = [*scored.batch.rejects, *scored.rejects]
         written = perf_counter()
-        if alerts:
-            self._alerts.deliver(alerts)
+        self._deliver(told, len(scored.nats), seconds)
         if rejects:
             self._dead_letters.deliver([dead_letter(reject, now) for reject in rejects])
         delivered = perf_counter()
         self._source.commit(flight.checkpoint)
+        committed = perf_counter()
+        if self._keeper:
+            self._keeper.keep(scored, anomalous, alerts)
+        self._serving.give_back(flight.engine)
+        kept = perf_counter()
         self._report(flight, scored, alerts, rejects)
         stages = {
             **flight.launched.seconds,
             "score": waited - began,
             "decide": written - waited,
             "deliver": delivered - written,
-            "commit": perf_counter() - delivered,
+            "commit": committed - delivered,
+            "keep": kept - committed,
         }
         for stage, seconds in stages.items():
             self._telemetry.stage_finished(stage, seconds)
+
+    def _deliver(self, told: Told, scored: int, now: float) -> None:
+        """Deliver the alerts of a batch and, should it bring one, the news of a regime shift."""
+        shift = self._regime and self._regime.observe(scored, len(told.every), now)
+        news = [shift] if shift else []
+        if told.every or news:
+            self._alerts.deliver([*told.every, *news], [*told.brief, *news])
+            self._episodes.save(now)
+            self._telemetry.episodes.told(told.begun, told.cooled, told.flooded)
+        if self._regime:
+            self._regime.settle()
+
+    def _summarise(self, brief: Sequence[Message], *, at_once: bool = False) -> None:
+        """Deliver what is due of the episodes to the sinks that want it."""
+        if brief:
+            self._alerts.deliver([], brief)
+        self._episodes.save(self._clock(), at_once=at_once)
+        self._telemetry.episodes.stand(self._episodes.open, flooding=self._episodes.flooding)
 
     def _report(
         self,

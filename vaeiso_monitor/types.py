@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,8 +190,12 @@ class Source(Protocol):
         """Release everything; positions that were not committed are read again next time."""
 
 
+Detail = Literal["every", "episodes"]
+"""What a sink of alerts gets: each one, or the first of an episode and then summaries."""
+
+
 class Message(Protocol):
-    """What a sink delivers: an alert or a dead letter."""
+    """What a sink delivers: an alert, something said of many of them, or a dead letter."""
 
     @property
     def key(self) -> bytes:

@@ -2,8 +2,13 @@
 
 from vaeiso_monitor.bundle.artefact import Bundle
 from vaeiso_monitor.bundle.columns import distortion_for
+from vaeiso_monitor.bundle.comparison import in_common_units
+from vaeiso_monitor.bundle.durable import exclusively, write_whole
 from vaeiso_monitor.bundle.engine import Engine, Explanation, Launched, Scored
 from vaeiso_monitor.bundle.meaning import Loading, latent_meanings, meanings_state
+from vaeiso_monitor.bundle.reference_inputs import InputReference
+from vaeiso_monitor.bundle.reference_isometry import IsometryReference
+from vaeiso_monitor.bundle.sample import sample_of
 from vaeiso_monitor.bundle.store import BundleStore, StoreConfig
 
 __all__ = [
@@ -11,11 +16,17 @@ __all__ = [
     "BundleStore",
     "Engine",
     "Explanation",
+    "InputReference",
+    "IsometryReference",
     "Launched",
     "Loading",
     "Scored",
     "StoreConfig",
     "distortion_for",
+    "exclusively",
+    "in_common_units",
     "latent_meanings",
     "meanings_state",
+    "sample_of",
+    "write_whole",
 ]

@@ -12,6 +12,9 @@ import msgspec
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from vaeiso_monitor.bundle.reference_inputs import InputReference
+from vaeiso_monitor.bundle.reference_isometry import IsometryReference
+from vaeiso_monitor.bundle.sample import sample_from_state, sample_state
 from vaeiso_monitor.detect import Threshold
 from vaeiso_monitor.errors import BundleError
 from vaeiso_monitor.model import VAE, ScoringConfig
@@ -22,11 +25,17 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from vaeiso_monitor.types import Records
+
 FORMAT = 1
 _DOCUMENT = "bundle.json"
 _ARRAYS = "arrays.safetensors"
 _MANIFEST = "manifest.json"
 _PARTS = ("encoder", "model", "threshold")
+_REFERENCES: dict[str, type[IsometryReference | InputReference]] = {
+    "isometry_reference": IsometryReference,
+    "input_reference": InputReference,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,8 @@ class Bundle:
 
     ``summary`` is JSON-able: the training report, the records used, the isometry at training time
     and the versions of what trained it. ``version`` is ``<UTC time>-<short hash of the content>``.
+    ``sample`` holds records that training held out, and the references what drift is measured
+    against; they are None in bundles of earlier versions.
     """
 
     schema: Schema
@@ -45,6 +56,9 @@ class Bundle:
     summary: dict[str, Any]
     created: datetime
     version: str
+    sample: Records | None = None
+    isometry_reference: IsometryReference | None = None
+    input_reference: InputReference | None = None
 
     @classmethod
     def seal(
@@ -56,16 +70,22 @@ class Bundle:
         threshold: Threshold,
         scoring: ScoringConfig,
         summary: dict[str, Any],
+        sample: Records | None = None,
+        isometry_reference: IsometryReference | None = None,
+        input_reference: InputReference | None = None,
+        created: datetime | None = None,
     ) -> Bundle:
         """Give the parts their time and their name; from here on nothing changes."""
-        created = datetime.now(UTC).replace(microsecond=0)
+        created = (created or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
         # JSON has no NaN, which the curve of a member that diverged is full of: it becomes null
         summary = json.loads(json.dumps(summary), parse_constant=lambda _: None)
-        unnamed = cls(schema, encoder, model, threshold, scoring, summary, created, "")
+        parts = (schema, encoder, model, threshold, scoring, summary)
+        unnamed = cls(*parts, created, "", sample, isometry_reference, input_reference)
         return replace(unnamed, version=_version(created, unnamed._contents()))
 
     def _contents(self) -> dict[str, bytes]:
-        states = {part: getattr(self, part).state() for part in _PARTS}
+        known = [part for part in _REFERENCES if getattr(self, part) is not None]
+        states = {part: getattr(self, part).state() for part in (*_PARTS, *known)}
         document = {
             "format": FORMAT,
             "created": self.created.isoformat(),
@@ -74,11 +94,15 @@ class Bundle:
             "summary": self.summary,
             **{part: meta for part, (meta, _) in states.items()},
         }
+        sample, numbers = sample_state(self.sample)
+        if sample is not None:  # a bundle without one keeps the hash that it had
+            document["sample"] = sample
         arrays: dict[str, np.ndarray[Any, Any]] = {
             f"{part}/{name}": value
             for part, (_, parts) in states.items()
             for name, value in parts.items()
         }
+        arrays |= {f"sample/{name}": value for name, value in numbers.items()}
         return {
             _DOCUMENT: json.dumps(document, indent=1, sort_keys=True, allow_nan=False).encode(),
             _ARRAYS: save_arrays(arrays),
@@ -130,6 +154,11 @@ class Bundle:
             prefix = f"{name}/"
             return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
+        references: dict[str, Any] = {
+            name: kind.from_state(document[name], part(name))
+            for name, kind in _REFERENCES.items()
+            if name in document
+        }
         return cls(
             schema=Schema.from_state(document["schema"], {}),
             encoder=Encoder.from_state(document["encoder"], part("encoder")),
@@ -139,6 +168,8 @@ class Bundle:
             summary=document["summary"],
             created=created,
             version=_version(created, contents),
+            sample=sample_from_state(document.get("sample"), part("sample")),
+            **references,
         )
 
     @property
@@ -146,6 +177,12 @@ class Bundle:
         """The verdict on the isometry when the bundle was trained; None where none was taken."""
         verdict = self.summary.get("isometry", {}).get("healthy")
         return verdict if isinstance(verdict, bool) else None
+
+    @property
+    def mode_shares(self) -> list[float]:
+        """Share of normal operation that each operating mode has; empty without a mixture."""
+        shares: list[float] = self.model.prior.shares().flatten().tolist()
+        return shares
 
     @property
     def importance_ratios(self) -> dict[int, float]:

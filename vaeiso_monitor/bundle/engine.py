@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vaeiso_monitor.errors import BundleError
 from vaeiso_monitor.model import Scorer
 from vaeiso_monitor.records import Decoder
 
@@ -52,15 +53,19 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why k records score as they do: nats = sum of features + sum of latents + constant.
+    """Why k records score as they do: nats = features + latents + mode + constant, summed.
 
     ``feature_nats`` [k, f] (distortion) is by the schema's features, ``latent_nats`` [k, n] (rate)
     by latents; ``expected`` holds for each feature the k values that the model expected instead.
+    ``mode_nats`` [k] says how rare the operating mode of a record is, ``mode`` int64 [k] which it
+    is: 0 and None for a model without modes.
     """
 
     nats: NDArray[np.float64]
     feature_nats: NDArray[np.float64]
     latent_nats: NDArray[np.float64]
+    mode_nats: NDArray[np.float64]
+    mode: NDArray[np.int64] | None
     constant: float
     expected: Sequence[Sequence[Any]]
 
@@ -105,9 +110,27 @@ class Engine:
                 parts.distortion_nats.astype(np.float64), self._starts, axis=1
             ),
             latent_nats=parts.rate_nats.astype(np.float64),
+            mode_nats=parts.mode_nats,
+            mode=parts.mode,
             constant=parts.constant,
             expected=list(self.bundle.encoder.inverse(parts.expected).values()),
         )
+
+    def warm_up(self, rows: int) -> None:
+        """Score and explain ``rows`` made-up records, so that the first real batch is not slow.
+
+        Raises BundleError where the scores are no numbers or the device refuses.
+        """
+        x = np.zeros((rows, self.bundle.encoder.width), dtype=np.float32)
+        try:
+            nats = self._scorer.score(x)
+            self.explain(x[:8])
+        except RuntimeError as error:
+            msg = f"the bundle {self.bundle.version} does not run on {self.device}: {error}"
+            raise BundleError(msg) from error
+        if not np.isfinite(nats).all():
+            msg = f"the bundle {self.bundle.version} scores the middle of its data with {nats[0]}"
+            raise BundleError(msg)
 
     def close(self) -> None:
         """Stop the scorer's worker."""

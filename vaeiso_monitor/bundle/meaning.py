@@ -21,7 +21,7 @@ _STEP = 1e-3  # of an encoded column: for its slope back to the user's unit
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """How a feature moves when a latent rises by 1, one standard deviation of its prior.
+    """How a feature moves when a latent rises by one standard deviation of its prior.
 
     ``change`` (mean) and ``size`` (mean of the absolute) are in the feature's ``unit`` for a
     number, a probability for a boolean or a category; ``category`` is the one that moves most.

@@ -10,10 +10,12 @@ from vaeiso_monitor import __version__
 from vaeiso_monitor.cli.check import check
 from vaeiso_monitor.cli.demo import demo
 from vaeiso_monitor.cli.explain import explain
+from vaeiso_monitor.cli.feedback import feedback
 from vaeiso_monitor.cli.init import init
 from vaeiso_monitor.cli.isometry import isometry
 from vaeiso_monitor.cli.models import models
 from vaeiso_monitor.cli.reproduce import reproduce
+from vaeiso_monitor.cli.retrain import retrain
 from vaeiso_monitor.cli.run import run
 from vaeiso_monitor.cli.score import score
 from vaeiso_monitor.cli.terminal import complain
@@ -33,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, init, check, run, train, score, explain, isometry):
+for verb in (demo, init, check, run, train, score, explain, feedback, retrain, isometry):
     app.command()(verb)
 app.add_typer(models)
 app.add_typer(reproduce)

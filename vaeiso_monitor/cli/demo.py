@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 _MARK = ".vaeiso-demo"  # only a folder that has it is ever emptied
 
+_HISTORY = 30_000  # records, three weeks
+
 _CONFIG = """\
 # The demo's config, as `vaeiso-monitor run` would take it.
 [source]
 type = "plant"             # a simulated pumping station
 rate_per_second = {rate}
 history_records = {history}     # there at once, as a topic with a past would have them
-faults_after = {history}        # healthy so far; then about 2 % of the records are faulty
+faults_after = {healthy}        # healthy so far, and a little longer; then about 2 % are faulty
 
 [cold_start]
 min_records = {history}
@@ -46,11 +48,18 @@ alert_budget = 0.001
 [store]
 path = "{state}/store"
 
-[[alerts.sinks]]
-type = "stdout"
+[lifecycle]
+path = "{state}"
+
+[alerts]                   # the station's clock runs fast, so do these
+cooldown_seconds = 1       # the first alert of an episode is printed at once,
+summary_seconds = 10       # the others are counted and summarised
 
 [[alerts.sinks]]
-type = "file"
+type = "stdout"            # the episodes, for people
+
+[[alerts.sinks]]
+type = "file"              # every alert, for programs
 path = "{state}/alerts.jsonl"
 max_bytes = 0
 
@@ -91,7 +100,13 @@ def demo(
     path = _prepare(state)
     path.write_text(
         _CONFIG.format(
-            rate=rate, history=12000, steps=2000, state=state, port=port, schema=PLANT_SCHEMA
+            rate=rate,
+            history=_HISTORY,
+            healthy=_HISTORY + round(5 * rate),  # what comes while the history is read trains too
+            steps=2000,
+            state=state,
+            port=port,
+            schema=PLANT_SCHEMA,
         )
     )
     loaded = settings.load(path)
@@ -152,7 +167,8 @@ def reckon(plant: PlantConfig, records: int, alerts: Path) -> Reckoning:
     flagged = set()
     if alerts.exists():
         with alerts.open("rb") as lines:
-            flagged = {json.loads(line)["source"]["offset"] for line in lines}
+            found = map(json.loads, lines)
+            flagged = {each["source"]["offset"] for each in found if each["type"] == "alert"}
     injected = Counter(fault for fault in truth if fault is not None)
     caught = Counter(fault for i in flagged if (fault := truth[i]) is not None)
     hits = caught.total()

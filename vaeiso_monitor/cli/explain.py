@@ -181,6 +181,9 @@ def _print(alert: Alert, before: float | None) -> None:
     table.add_section()
     for latent in alert.latents:
         table.add_row(f"latent {latent.index}", "", "", f"{latent.nats:.3f}")
+    if (mode := alert.mode) is not None:
+        share = f"{100 * mode.share:.2g} % of normal operation"
+        table.add_row("operating mode", str(mode.index), share, f"{mode.nats:.3f}")
     table.add_section()
     table.add_row("constant (m/2) ln(pi beta)", "", "", f"{constant:.3f}")
     table.add_row("total", "", "", f"{alert.nats:.3f}")

@@ -112,6 +112,13 @@ def _encoded(settings: Settings, bundle: Bundle, paths: Sequence[Path]) -> NDArr
     return bundle.encoder.encode(read_records(settings, list(paths), _RECORDS))
 
 
+def modes_in_words(table: dict[str, Any]) -> str:
+    """Return how many operating modes the records of an isometry table are of, and the largest."""
+    shares = sorted(enumerate(table["mode_shares"]), key=lambda pair: -pair[1])
+    largest = ", ".join(f"{index} ({share:.1%})" for index, share in shares[:8] if share >= 0.001)
+    return f"{table['effective_modes']:.1f} of {len(shares)} operating modes in effect: {largest}"
+
+
 def _print(version: str, table: dict[str, Any]) -> None:
     from vaeiso_monitor.bundle import Loading
 
@@ -136,6 +143,8 @@ def _print(version: str, table: dict[str, Any]) -> None:
         if row["meaningful"]:
             words = escape(", ".join(str(Loading(**loading)) for loading in found))
             console.print(f"  {row['latent']:>3}  {words}", highlight=False)
+    if table["mode_shares"]:
+        console.print(modes_in_words(table))
     console.print(
         f"effective dimension {table['effective_dimension']:.2f}, transform/coding loss "
         f"{table['transform_coding_ratio']:.3f}"

@@ -29,7 +29,7 @@ def run(
     configure_logging(loaded.log)
     stop = app.Stop(seconds)
     with reporting() as reporter:
-        app.run(loaded, stop, reporter, _announce)
+        app.run(loaded, stop, reporter, _announce, config)
 
 
 def _announce(url: str | None) -> None:

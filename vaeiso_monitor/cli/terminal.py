@@ -63,7 +63,7 @@ class ProgressReporter:
     def training(self, progress: TrainingProgress, phase: str = "training") -> None:
         """Say how far training is."""
         nats = progress.held_out_nats
-        note = "" if nats is None else f"held-out {nats:.2f} nats"
+        note = "" if nats is None else f"judged {nats:.2f} nats"
         self._show(phase, progress.step, progress.max_steps, note)
 
     def finished(self) -> None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vaeiso_monitor.cli.betas import training_in_words
 from vaeiso_monitor.cli.options import ConfigArgument
 from vaeiso_monitor.cli.readings import batches
 from vaeiso_monitor.cli.terminal import complain, reporting
 from vaeiso_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
+    from vaeiso_monitor.bundle import Bundle
     from vaeiso_monitor.settings import Settings
     from vaeiso_monitor.types import Records
 
@@ -59,13 +61,23 @@ def train(
     store.add(bundle)
     if promote:
         store.promote(bundle.version)
+    _tell(bundle, "" if promote else " (not promoted)")
+
+
+def _tell(bundle: Bundle, end: str) -> None:
+    training = bundle.summary["training"]
+    tried = len(training["members"])
     print(
-        f"{bundle.version}: {len(records):,} records, beta {bundle.model.betas[0]:g}, "
-        f"held-out {bundle.summary['held_out_nats']:.2f} nats, alert line "
-        f"{bundle.threshold.nats:.2f} nats{'' if promote else ' (not promoted)'}"
+        f"{bundle.version}: {bundle.summary['records']:,} records, beta {bundle.model.betas[0]:g}"
+        f"{f' (the best of {tried})' if tried > 1 else ''}, "
+        f"judged {training['members'][training['winner']]['held_out_nats']:.2f} nats "
+        f"(held-out mean {bundle.summary['held_out_nats']:.2f}), "
+        f"alert line {bundle.threshold.nats:.2f} nats{end}"
     )
-    if bundle.threshold.note:
-        print(bundle.threshold.note)
+    print(training_in_words(training))
+    for note in (training["note"], bundle.threshold.note):
+        if note:
+            print(note)
 
 
 def _files(settings: Settings) -> list[Path]:

@@ -102,3 +102,24 @@ def curve_of_rates(points: Sequence[CurvePoint]) -> Figure:
     axes.set_ylabel("rate in nats per record")
     axes.legend(frameon=False)
     return figure
+
+
+def curve_of_betas(curve: Sequence[dict[str, Any]], title: str) -> Figure:
+    """Draw the held-out nats of each beta that was tried, the one that was kept marked."""
+    rows = [row for row in curve if row["held_out_nats"] is not None]
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    betas, nats = [row["beta"] for row in rows], [row["held_out_nats"] for row in rows]
+    axes.plot(betas, nats, "o-", color=_SOFT, markerfacecolor=_INK, markeredgecolor=_INK)
+    for row in rows:
+        axes.annotate(f" {row['held_out_nats']:.2f}", (row["beta"], row["held_out_nats"]), size=8)
+        if row["winner"]:
+            place = (row["beta"], row["held_out_nats"])
+            axes.plot(*place, "o", color=_ACCENT, markersize=10, label=f"kept: {row['beta']:g}")
+    axes.set_xscale("log")
+    axes.set_xlabel("beta, the resolution of the ruler")
+    axes.set_ylabel("judged nats per held-out record (lower is better)")
+    axes.set_title("\n".join(wrap(title, 70)), fontsize=10)
+    if any(row["winner"] for row in rows):
+        axes.legend(frameon=False)
+    return figure

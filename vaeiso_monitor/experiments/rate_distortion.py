@@ -107,9 +107,14 @@ def _trained(
         latent_dim=len(config.variances),
         hidden=config.hidden,
         objective=config.objective,
+        prior="normal",
+        linear_path=False,
     )
     training = TrainingConfig(
         max_steps=config.max_steps,
+        first_round=config.max_steps,
+        weight_decay=0.0,
+        race=False,
         learning_rate=config.learning_rate,
         patience=1.0,
         annealing=0.4,

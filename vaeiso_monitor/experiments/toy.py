@@ -101,7 +101,13 @@ def run_toy(
     distortion: Distortion = SquaredError() if loss == "squared-error" else DownwardConvex()
     fitted = fit(
         data.x,
-        ModelConfig(beta=config.beta, latent_dim=3, hidden=config.hidden),
+        ModelConfig(
+            beta=config.beta,
+            latent_dim=3,
+            hidden=config.hidden,
+            prior="normal",
+            linear_path=False,
+        ),
         _training(config, seed),
         device=resolve_device(device),
         distortion=distortion,
@@ -125,6 +131,8 @@ def _training(config: ToyConfig, seed: int) -> TrainingConfig:
     return TrainingConfig(
         batch_size=config.batch_size,
         max_steps=config.max_steps,
+        first_round=config.max_steps,
+        weight_decay=0.0,
         learning_rate=config.learning_rate,
         patience=1.0,
         annealing=config.annealing,

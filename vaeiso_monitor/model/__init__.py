@@ -1,8 +1,9 @@
 """The model: numbers in, numbers out; torch and numpy only."""
 
 from vaeiso_monitor.model.devices import resolve_device
-from vaeiso_monitor.model.fit import Fit, TrainingStopped, fit
+from vaeiso_monitor.model.fit import Fit, Fold, fit
 from vaeiso_monitor.model.isometry import Isometry, isometry
+from vaeiso_monitor.model.race import TrainingStopped
 from vaeiso_monitor.model.report import FitReport, MemberReport, Progress
 from vaeiso_monitor.model.scoring import Parts, Pending, Scorer, ScoringConfig
 from vaeiso_monitor.model.shape import ModelConfig
@@ -13,6 +14,7 @@ __all__ = [
     "VAE",
     "Fit",
     "FitReport",
+    "Fold",
     "Isometry",
     "MemberReport",
     "ModelConfig",

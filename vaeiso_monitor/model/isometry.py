@@ -6,7 +6,7 @@ Theory: (2 sigma_j sigma_k / beta) J_j' G J_k = delta_jk over the latents that m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,12 @@ ORTHOGONALITY_TOLERANCE = 0.25
 class Latent:
     """One latent over the records measured.
 
-    ``norm_expected`` is 1 - E[sigma^2], where the loss is stationary in sigma: close to 1 when the
-    latent is sharp. ``orthogonality_error`` is the root mean square entry of the isometry matrix
-    against the worst other meaningful latent (0 is perfect).
+    ``kl_nats`` is taken against the mode that a record is of: what a latent says beyond the mode.
+    ``importance`` is Eq. 22 times the variance of the latent under the prior, 1 for N(0, I).
+    ``norm_expected`` is 1 - E[sigma^2 / s^2] with the mode's variance s^2, where the loss is
+    stationary in sigma: close to 1 when the latent is sharp. ``orthogonality_error`` is the root
+    mean square entry of the isometry matrix against the worst other meaningful latent (0 is
+    perfect).
     """
 
     latent: int
@@ -48,7 +51,11 @@ class Latent:
 
 @dataclass(frozen=True, slots=True)
 class Isometry:
-    """The table over all latents and what it says; JSON-able through :meth:`to_dict`."""
+    """The table over all latents and what it says; JSON-able through :meth:`to_dict`.
+
+    ``mode_shares`` says how much of the records each mode of a mixture prior takes, empty for
+    N(0, I); ``effective_modes`` is exp of their entropy, 1 where there are none.
+    """
 
     latents: list[Latent]
     records: int
@@ -61,6 +68,8 @@ class Isometry:
     transform_coding_ratio: float
     healthy: bool
     verdict: str
+    mode_shares: list[float] = field(default_factory=list)
+    effective_modes: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as plain dicts, lists and numbers."""
@@ -85,7 +94,7 @@ def isometry(model: VAE, x: Floats, *, max_records: int = 4096) -> Isometry:
     rows = np.linspace(0, len(x) - 1, min(len(x), max_records)).astype(np.int64)
     sums = _Sums(model, np.asarray(x)[rows])
     meaningful = sums.kl >= MEANINGFUL_NATS
-    worst = _worst_partner(sums.squares, meaningful)
+    worst = worst_partner(sums.squares, meaningful)
     latents = [_latent(sums, worst, j) for j in range(model.latent_dim)]
     return _table(latents, sums, model.betas[0])
 
@@ -97,7 +106,7 @@ def matrices(model: VAE, x: Floats, *, chunk_bytes: int = CHUNK_BYTES) -> Iterat
     the symmetric scale an off-diagonal entry is a cosine where the norms are 1.
     """
     for piece in jacobians(model, x, chunk_bytes=chunk_bytes):
-        yield _matrix(model, piece)
+        yield isometry_matrix(model, piece)
 
 
 def finite_difference_norms(model: VAE, x: Floats, step: float = 1e-4) -> NDArray[np.float64]:
@@ -117,7 +126,8 @@ def finite_difference_norms(model: VAE, x: Floats, step: float = 1e-4) -> NDArra
     return torch.stack(norms, dim=-1)[0].numpy()
 
 
-def _matrix(model: VAE, piece: Piece) -> Tensor:
+def isometry_matrix(model: VAE, piece: Piece) -> Tensor:
+    """Return the matrix of Eq. 14 of each record of a piece [B, n, n]."""
     stretched = model.distortion.metric(piece.expected, piece.columns)
     return torch.einsum("jbm,kbm->bjk", piece.columns, stretched) * (2 / model.betas[0])
 
@@ -128,25 +138,36 @@ class _Sums:
     def __init__(self, model: VAE, x: Floats) -> None:
         n, self.count = model.latent_dim, len(x)
         self.beta = model.betas[0]
-        kl, precision, variance = (torch.zeros(n, dtype=torch.float64) for _ in range(3))
+        kl, precision, shrinkage = (torch.zeros(n, dtype=torch.float64) for _ in range(3))
+        modes = torch.zeros(max(1, model.prior.modes), dtype=torch.float64)
+        spread = alone_exact(model).prior.alone().variance()
         squares, norms, transform = torch.zeros(n, n, dtype=torch.float64), [], 0.0
         for piece in jacobians(model, x):
-            matrix = _matrix(model, piece)
-            kl += model.prior.rate(piece.mean, piece.sigma, piece.log_variance).sum(0)
+            matrix = isometry_matrix(model, piece)
+            prior, posterior = piece.prior, piece.posterior
+            kl += prior.split(*posterior).latents.sum(0)
             precision += torch.exp(-piece.log_variance).sum(0)
-            variance += piece.sigma.square().sum(0)
+            shrinkage += prior.shrinkage(*posterior).sum(0)
+            modes += prior.responsibilities(*posterior).sum(0)
             squares += matrix.square().sum(0)
             norms.append(matrix.diagonal(dim1=1, dim2=2))
             transform += float(model.distortion.total(piece.x, piece.expected).sum())
-        self.kl, self.variance = (kl / self.count).numpy(), (variance / self.count).numpy()
-        self.importance = (0.5 * self.beta * precision / self.count).numpy()
+        self.kl, self.shrinkage = (kl / self.count).numpy(), (shrinkage / self.count).numpy()
+        self.importance = (0.5 * self.beta * precision * spread / self.count).numpy()
+        self.modes = (modes / self.count).numpy()
         self.squares = (squares / self.count).numpy()
         self.norms = torch.cat(norms).numpy()
         self.transform = transform / self.count
         self.coding = float(self.norms.sum(1).mean()) * self.beta / 2
 
 
-def _worst_partner(squares: NDArray[np.float64], meaningful: NDArray[np.bool_]) -> Floats:
+def worst_partner(
+    squares: NDArray[np.float64], meaningful: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return for each latent [n] the root of its largest off-diagonal mean square [n, n].
+
+    Only pairs of meaningful latents count.
+    """
     others = np.sqrt(squares) * (meaningful[:, None] & meaningful[None, :])
     np.fill_diagonal(others, 0.0)
     return np.asarray(others.max(axis=1))
@@ -162,7 +183,7 @@ def _latent(sums: _Sums, worst: Floats, j: int) -> Latent:
         importance=float(sums.importance[j]),
         norm_mean=float(sums.norms[:, j].mean()),
         norm_sd=float(sums.norms[:, j].std()),
-        norm_expected=float(1 - sums.variance[j]),
+        norm_expected=float(1 - sums.shrinkage[j]),
         orthogonality_error=float(worst[j]),
         meaningful=carries,
         reason=f"{words} {kl:.3g} nats per record; the line is {MEANINGFUL_NATS:.3g}",
@@ -178,7 +199,7 @@ def _table(latents: list[Latent], sums: _Sums, beta: float) -> Isometry:
         latents=latents,
         records=sums.count,
         beta=beta,
-        effective_dimension=_effective_dimension([latent.importance for latent in used]),
+        effective_dimension=effective_number([latent.importance for latent in used]),
         norm_error=norm_error,
         orthogonality_error=orthogonality_error,
         transform_loss=sums.transform,
@@ -186,6 +207,8 @@ def _table(latents: list[Latent], sums: _Sums, beta: float) -> Isometry:
         transform_coding_ratio=sums.transform / sums.coding if sums.coding > 0 else 0.0,
         healthy=healthy,
         verdict=verdict,
+        mode_shares=sums.modes.tolist() if len(sums.modes) > 1 else [],
+        effective_modes=effective_number(sums.modes.tolist()),
     )
 
 
@@ -203,10 +226,12 @@ def _verdict(used: int, count: int, norm: float, orthogonality: float) -> tuple[
     return False, f"The embedding is not isometric, do not trust its likelihood: {figures}."
 
 
-def _effective_dimension(importances: list[float]) -> float:
-    if not importances:
+def effective_number(weights: list[float]) -> float:
+    """Return exp of the entropy of the shares of these weights: how many there are in effect."""
+    present = np.array([weight for weight in weights if weight > 0])
+    if not len(present):
         return 0.0
-    shares = np.array(importances) / np.sum(importances)
+    shares = present / present.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeiso_monitor.model.network import Network
+from vaeiso_monitor.model.prior import Prior
 from vaeiso_monitor.model.vae import VAE
 
 CHUNK_BYTES = 64_000_000
@@ -18,7 +19,10 @@ CHUNK_BYTES = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some records of one member, in float64; ``columns`` [n, B, m] holds sigma_j J_j."""
+    """Some records of one member, in float64; ``columns`` [n, B, m] holds sigma_j J_j.
+
+    ``prior`` is the member's own, without a member axis.
+    """
 
     x: Tensor  # [B, m]
     mean: Tensor  # [B, n]
@@ -26,6 +30,12 @@ class Piece:
     log_variance: Tensor  # [B, n]
     expected: Tensor  # x_breve [B, m]
     columns: Tensor
+    prior: Prior
+
+    @property
+    def posterior(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What the prior is asked with: mean, sigma and log-variance [B, n]."""
+        return self.mean, self.sigma, self.log_variance
 
 
 def alone_exact(model: VAE) -> VAE:
@@ -41,7 +51,7 @@ def jacobians(
 ) -> Iterator[Piece]:
     """Yield the derivatives of the decoder at the mean of each record [N, m]."""
     exact = alone_exact(model)
-    decoder = Network(exact.decoder)
+    decoder, prior = Network(exact.decoder), exact.prior.alone()
     wide = max(model.width, *model.shape.hidden, 1)
     chunk = max(1, chunk_bytes // (8 * wide * 3 * model.latent_dim))
     for piece in torch.split(torch.from_numpy(np.asarray(x, dtype=np.float64)), chunk):
@@ -53,4 +63,4 @@ def jacobians(
             columns = torch.matmul(slopes, decoder.layers[-1][0])
             expected = model.distortion.link(raw)
             columns = model.distortion.link_slope(raw, columns)
-        yield Piece(piece, mean, sigma, log_variance, expected, columns)
+        yield Piece(piece, mean, sigma, log_variance, expected, columns, prior)

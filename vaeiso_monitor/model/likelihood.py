@@ -67,8 +67,7 @@ def likelihood(model: VAE, x: NDArray[np.floating], *, samples: int = 8) -> Like
 
 def _piece(model: VAE, x: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     mean, log_variance = (part[0] for part in model.encode(x))
-    normaliser = 0.5 * model.latent_dim * math.log(2 * math.pi)
-    prior = -0.5 * mean.square().sum(-1) - normaliser
+    prior = model.prior.alone().log_density(mean)
     nats = objective.nats(model, x, draws)[0]
     return torch.stack([-nats, prior, 0.5 * log_variance.sum(-1), _correction(model, x)])
 

@@ -17,8 +17,8 @@ Matrix = NDArray[np.float64]
 class Loadings:
     """Means over records of dx_i / dmu_j, [n, m] each: the change for one unit of the latent.
 
-    One unit is one standard deviation of the prior. ``signed`` says which way a column moves,
-    ``absolute`` how far; they differ where the latent bends.
+    One unit is one standard deviation of the latent under the prior. ``signed`` says which way a
+    column moves, ``absolute`` how far; they differ where the latent bends.
     """
 
     signed: Matrix
@@ -33,7 +33,8 @@ def loadings(model: VAE, x: NDArray[np.floating], slopes: Matrix | None = None) 
     signed, absolute = (np.zeros((model.latent_dim, model.width)) for _ in range(2))
     start = 0
     for piece in jacobians(model, x):
-        change = (piece.columns / piece.sigma.T[:, :, None]).numpy()
+        unit = piece.prior.variance().sqrt() / piece.sigma  # [B, n]
+        change = (piece.columns * unit.T[:, :, None]).numpy()
         if slopes is not None:
             change = change * slopes[None, start : start + len(piece.x)]
         start += len(piece.x)

@@ -21,12 +21,14 @@ class Network:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = [(weight[0].contiguous(), bias[0, 0].contiguous()) for weight, bias in layers]
         self._linears = [Linear(weight, bias) for weight, bias in self.layers]
+        self._beside = _has_linear_path(self.layers)
 
-    def hidden(self, h: Tensor) -> Tensor:
-        """Return what enters the last layer: [B, hidden]."""
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """Return what enters the last layer: [B, hidden], with the linear path [B, hidden + in]."""
+        h = inputs
         for linear in self._linears[:-1]:
             h = linear.silu(h)
-        return h
+        return torch.cat([h, inputs], dim=-1) if self._beside else h
 
     def last(self, h: Tensor) -> Tensor:
         """Return the output of the last layer for what :meth:`hidden` returned."""
@@ -48,7 +50,14 @@ class Network:
             slope = torch.addcmul(gate, h * gate, 1 - gate)  # of SiLU: s + a s (1 - s)
             slopes = torch.matmul(slopes, weight).mul_(slope)
             h = h.mul_(gate)
+        if self._beside:
+            start = torch.diag_embed(scale).movedim(-2, 0)
+            return torch.cat([h, z], dim=-1), torch.cat([slopes, start], dim=-1)
         return h, slopes
+
+
+def _has_linear_path(layers: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    return len(layers) > 1 and layers[-1][0].shape[0] > layers[-2][0].shape[1]
 
 
 class Linear:

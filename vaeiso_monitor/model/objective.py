@@ -25,7 +25,7 @@ def loss(model: VAE, x: Tensor, noise: Tensor, objective: Literal["decomposed", 
     """
     mean, log_variance = model.encode(x)
     sigma = (0.5 * log_variance).exp()
-    rate = model.prior.rate(mean, sigma, log_variance).sum(-1)
+    rate = model.prior.total(mean, sigma, log_variance)
     if objective == "plain":
         distortion = model.distortion.total(x, model.decode(mean + sigma * noise))
     else:
@@ -70,5 +70,5 @@ def nats(model: VAE, x: Tensor, draws: Tensor) -> Tensor:
     for draw in draws.to(mean):
         sampled = model.decode(mean + sigma * draw)
         distortion = distortion + model.distortion.total(expected, sampled) / len(draws)
-    rate = model.prior.rate(mean, sigma, log_variance).sum(-1)
+    rate = model.prior.total(mean, sigma, log_variance)
     return (distortion / model.beta[:, None] + rate).double() + log_normaliser(model)[:, None]

@@ -11,10 +11,14 @@ _AVERAGE_HORIZON = 400  # steps that the average of the weights looks back, once
 
 
 class MemberAdam:
-    """Adam over the weights [M, P]; no member's step depends on the other members."""
+    """Adam over the weights [M, P]; no member's step depends on the other members.
 
-    def __init__(self, weights: Tensor) -> None:
+    Weight decay is decoupled from the gradient (Loshchilov and Hutter, ICLR 2019).
+    """
+
+    def __init__(self, weights: Tensor, decay: Tensor | None = None) -> None:
         self.weights = weights.clone().requires_grad_()
+        self._decay = decay  # [1, P]: what a step takes off each weight, per unit of its size
         self.average = weights.clone()
         self._usual_norm: Tensor | None = None  # [M]
         self._adam = _adam(self.weights)
@@ -26,20 +30,24 @@ class MemberAdam:
         self.weights.grad = self._clipped(gradient)
         self._adam.param_groups[0]["lr"] = learning_rate
         self._adam.step()
+        if self._decay is not None:
+            with torch.no_grad():
+                self.weights.mul_(1 - learning_rate * self._decay)
         self._steps += 1
         pace = max(1 / (_AVERAGE_HORIZON + 1), 1 / (1 + 0.2 * self._steps))
         self.average.lerp_(self.weights.detach(), pace)
 
     def keep(self, members: Tensor) -> None:
         """Go on with the members of these indices [K] only."""
-        state = self._adam.state.pop(self.weights)
+        state = self._adam.state.pop(self.weights, {})
         self.weights = self.weights.detach()[members].clone().requires_grad_()
         self.average = self.average[members]
         if self._usual_norm is not None:
             self._usual_norm = self._usual_norm[members]
         self._adam = _adam(self.weights)
         kept = {k: v[members] if k.startswith("exp_avg") else v for k, v in state.items()}
-        self._adam.state[self.weights] = kept
+        if kept:  # nothing before the first step
+            self._adam.state[self.weights] = kept
 
     def _clipped(self, gradient: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(gradient, dim=1)

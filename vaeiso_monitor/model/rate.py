@@ -53,7 +53,7 @@ def _sums(model: VAE, x: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     mean, log_variance = model.encode(x)
     sigma = torch.exp(0.5 * log_variance)
     expected, total = model.decode(mean), model.distortion.total
-    rate = model.prior.rate(mean, sigma, log_variance).sum()
+    rate = model.prior.total(mean, sigma, log_variance).sum()
     away, coding = torch.zeros_like(rate), torch.zeros_like(rate)
     for draw in draws:
         sampled = model.decode(mean + sigma * draw)

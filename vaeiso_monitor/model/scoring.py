@@ -47,15 +47,19 @@ class ScoringConfig:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Why records score as they do: nats = distortion_nats + rate_nats + constant, summed.
+    """Why records score as they do: nats = sum of all distortion, rate and mode nats + constant.
 
     ``distortion_nats`` [B, m] is transform + coding loss of each encoded value over beta;
-    ``rate_nats`` [B, n] the KL of each latent; ``expected`` [B, m] is x_breve.
+    ``rate_nats`` [B, n] the KL of each latent; ``expected`` [B, m] is x_breve. ``mode_nats`` [B]
+    says how rare the mode of a record is, and ``mode`` int64 [B] which it is: 0 and None for a
+    prior without modes.
     """
 
     nats: NDArray[np.float64]
     distortion_nats: NDArray[np.float64]
     rate_nats: NDArray[np.float64]
+    mode_nats: NDArray[np.float64]
+    mode: NDArray[np.int64] | None
     constant: float
     expected: NDArray[np.float64]
     method: str
@@ -82,6 +86,7 @@ class Scorer:
         dtype = torch.float64 if config.precision == "float64" else torch.float32
         self.config, self.device = config, device
         self._model = model.to(device, dtype)
+        self._prior = self._model.prior.alone()
         self._dtype = dtype
         self._beta = model.betas[0]
         self._constant = float(objective.log_normaliser(model.to(torch.device("cpu"))).item())
@@ -106,19 +111,22 @@ class Scorer:
 
     def explain(self, x: Floats) -> Parts:
         """Return what the score of each record [B, m] is made of."""
-        x = self._checked(x)
+        records = torch.from_numpy(self._checked(x))
         with torch.inference_mode(), one_thread():
-            pieces = [self._parts(piece) for piece in self._pieces(torch.from_numpy(x))]
-        distortion, rate, expected = (
-            torch.cat(part).double().cpu().numpy() if part else np.empty((0, width))
-            for part, width in zip(
-                list(zip(*pieces, strict=True)) or [(), (), ()],
-                (self._model.width, self._model.latent_dim, self._model.width),
-                strict=True,
-            )
+            pieces = [self._parts(piece) for piece in self._pieces(records)]
+        distortion, expected, rate, mode_nats, mode = (
+            torch.cat(part).cpu().numpy() for part in zip(*pieces, strict=True)
         )
-        nats = distortion.sum(1) + rate.sum(1) + self._constant
-        return Parts(nats, distortion, rate, self._constant, expected, self.config.method)
+        return Parts(
+            nats=distortion.sum(1) + rate.sum(1) + mode_nats + self._constant,
+            distortion_nats=distortion,
+            rate_nats=rate,
+            mode_nats=mode_nats,
+            mode=mode if self._prior.modes else None,
+            constant=self._constant,
+            expected=expected,
+            method=self.config.method,
+        )
 
     def close(self) -> None:
         """Wait for what is under way and end the worker."""
@@ -137,7 +145,7 @@ class Scorer:
             torch.from_numpy(nats).copy_(self._score(torch.from_numpy(x)))
 
     def _pieces(self, x: Tensor) -> Iterator[Tensor]:
-        return (piece.to(self.device) for piece in torch.split(x, self._chunk) if len(piece))
+        return (piece.to(self.device) for piece in torch.split(x, self._chunk))
 
     def _nats(self, x: Tensor) -> Tensor:
         out = torch.empty(len(x), dtype=torch.float64, device=x.device)
@@ -147,27 +155,35 @@ class Scorer:
         return out
 
     def _score(self, x: Tensor) -> Tensor:
-        if not self._model.distortion.constant_metric:
-            values, rates, _ = self._parts(x)
-            return values.double().sum(1) + rates.double().sum(1) + self._constant
         mean, sigma, log_variance = self._posterior(x)
-        hidden, steps, weight = self._steps(mean, sigma)
-        coding = _square_sum(self._root(steps)).sum(0) * weight
-        distortion = _square_sum(self._decoder.last(hidden).sub_(x)) + coding
-        rate = self._model.prior.rate(mean, sigma, log_variance).sum(1)
+        rate = self._prior.total(mean, sigma, log_variance)
+        if self._model.distortion.constant_metric:
+            hidden, steps, weight = self._steps(mean, sigma)
+            coding = _square_sum(self._root(steps)).sum(0) * weight
+            distortion = _square_sum(self._decoder.last(hidden).sub_(x)) + coding
+        else:
+            distortion = self._distortions(x, mean, sigma)[0].double().sum(1)
         return distortion.double() / self._beta + rate.double() + self._constant
 
-    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the distortion [B, m] in nats, x_breve [B, m], and the rate: latents, mode."""
         mean, sigma, log_variance = self._posterior(x)
+        distortion, expected = self._distortions(x, mean, sigma)
+        rate = self._prior.split(mean, sigma, log_variance)
+        mode_nats = x.new_zeros(len(x)) if rate.mode_nats is None else rate.mode_nats
+        mode = torch.zeros_like(mode_nats) if rate.mode is None else rate.mode
+        nats = (distortion / self._beta).double()
+        return nats, expected.double(), rate.latents.double(), mode_nats.double(), mode.long()
+
+    def _distortions(self, x: Tensor, mean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Return transform and coding loss of each value, and x_breve: [B, m] both."""
         hidden, steps, weight = self._steps(mean, sigma)
         raw = self._decoder.last(hidden)
         steps = torch.matmul(steps, self._decoder.layers[-1][0])
         closed = self.config.method == "closed"
         judged = self._model.distortion
         expected, coding = decoded(judged, raw, steps, weight=weight, closed=closed)
-        distortion = judged.values(x, expected) + coding
-        rate = self._model.prior.rate(mean, sigma, log_variance)
-        return distortion / self._beta, rate, expected
+        return judged.values(x, expected) + coding, expected
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean, raw = torch.chunk(self._encoder.run(x), 2, dim=1)

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+FOLDS = 5
 _BLOCKS = 10  # runs of neighbours that are held out of a stream
 
 
@@ -16,20 +17,34 @@ _BLOCKS = 10  # runs of neighbours that are held out of a stream
 class TrainingConfig:
     """How long and how carefully to train.
 
-    Over the first share ``annealing`` of the steps beta falls from ``first_beta`` to its own value
-    (a member with a larger one has it from the start). The latents then wake one after another,
-    the largest variance first, and each settles on its own axis; all at once, they share axes in
-    mixtures that no later step untangles. ``first_beta`` is best about the largest variance of a
-    principal component. Annealing is off by default: of few records (hundreds) early stopping at a
-    small beta finds lower held-out nats on its way than annealing arrives at.
+    Training goes on in rounds, the first of ``first_round`` steps and each twice as long as the
+    last, while a round still lowers held-out nats; ``max_steps`` bounds all of them together.
+    ``patience`` is a share of a round. In a ``race`` members that cannot win any more are given up,
+    and a second round is for the two best. ``weight_decay`` "auto" is 1000 over the number of
+    records, at most 3: of few records the nets stay near the linear model that they start from.
+
+    Of fewer than ``folds_below`` records none can be spared: every record is held out once, in one
+    of :data:`FOLDS` folds. The folds together choose beta and the number of steps, and a model of
+    all records is trained for so long (see :mod:`vaeiso_monitor.model.race`).
+
+    Over the first share ``annealing`` of the first round beta falls from ``first_beta`` to its own
+    value (a member with a larger one has it from the start). The latents then wake one after
+    another, the largest variance first, and each settles on its own axis; all at once, they share
+    axes in mixtures that no later step untangles. ``first_beta`` is best about the largest variance
+    of a principal component. Annealing is off by default: of few records (hundreds) early stopping
+    at a small beta finds lower held-out nats on its way than annealing arrives at.
     """
 
     batch_size: int = 256
-    max_steps: int = 8000
-    patience: float = 0.25  # share of max_steps without a better held-out value
+    max_steps: int = 14_000
+    first_round: int = 2000
+    patience: float = 0.4  # share of a round without a better held-out value
     learning_rate: float = 3e-3
+    weight_decay: float | Literal["auto"] = "auto"
+    race: bool = True
     held_out_share: float = 0.1
     held_out: Literal["random", "blocks"] = "blocks"
+    folds_below: int = 500
     time_budget_seconds: float | None = None
     first_beta: float = 1.0
     annealing: float = 0.0
@@ -39,19 +54,40 @@ class TrainingConfig:
         """Refuse what cannot be trained with, naming the key."""
         _require("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
         _require("max_steps", self.max_steps, self.max_steps >= 1, "at least 1")
-        _require("patience", self.patience, self.patience > 0, "positive")
+        _require("first_round", self.first_round, self.first_round >= 1, "at least 1")
         _require("learning_rate", self.learning_rate, 0 < self.learning_rate < 1, "within (0, 1)")
+        decay = self.weight_decay
+        decays = decay == "auto" or 0 <= decay * self.learning_rate < 1
+        _require("weight_decay", decay, decays, '"auto" or from 0 on and below 1 / learning_rate')
+        _require("patience", self.patience, self.patience > 0, "positive")
         share = self.held_out_share
         _require("held_out_share", share, 0 < share < 1, "within (0, 1)")
         known = self.held_out in {"random", "blocks"}
         _require("held_out", self.held_out, known, '"random" or "blocks"')
+        _require("folds_below", self.folds_below, self.folds_below >= 0, "at least 0")
         _require("first_beta", self.first_beta, 0 < self.first_beta < math.inf, "positive")
         _require("annealing", self.annealing, 0 <= self.annealing < 1, "within [0, 1)")
         budget = self.time_budget_seconds
         _require("time_budget_seconds", budget, budget is None or budget > 0, "positive")
 
 
-def split(count: int, training: TrainingConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+Rows = NDArray[np.int64]
+
+
+def partings(count: int, training: TrainingConfig) -> list[tuple[Rows, Rows]]:
+    """Return the rows to fit and the rows to hold out: once, or of few records for each fold."""
+    if count >= training.folds_below:
+        return [split(count, training)]
+    folds = min(FOLDS, count)
+    if training.held_out == "random":
+        fold = np.random.default_rng(training.seed).permutation(count) % folds
+    else:
+        runs = folds * max(1, min(_BLOCKS, count) // folds)
+        fold = np.arange(count) * runs // count % folds
+    return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(folds)]
+
+
+def split(count: int, training: TrainingConfig) -> tuple[Rows, Rows]:
     """Return the rows to fit and the rows to hold out, both sorted, chosen by the seed.
 
     Of few records a larger share is held out (a third, up to 20), or stopping would be chance.

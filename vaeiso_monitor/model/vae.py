@@ -15,7 +15,7 @@ from torch.nn import functional
 from vaeiso_monitor.errors import BundleError
 from vaeiso_monitor.model.distortion import Distortion, SquaredError
 from vaeiso_monitor.model.distortions import distortion_of
-from vaeiso_monitor.model.prior import StandardNormal
+from vaeiso_monitor.model.prior import Mixture, Prior, StandardNormal
 from vaeiso_monitor.model.shape import Shape
 
 _MIDDLE, _HALF = -7.0, 14.0  # log-variances lie within -21 and 7
@@ -27,8 +27,8 @@ Layer = tuple[Tensor, Tensor]  # weight [M, in, out], bias [M, 1, out]
 class VAE:
     """A beta-VAE of M members that differ in beta and weights.
 
-    ``weights`` is one tensor [M, P] that holds every layer of every member, so that an optimizer
-    step, an average or a snapshot is a single operation; the layers are views into it.
+    ``weights`` is one tensor [M, P] that holds every layer and the prior of every member, so that
+    an optimizer step, an average or a snapshot is a single operation; the layers are views into it.
     """
 
     def __init__(
@@ -43,8 +43,9 @@ class VAE:
         self.betas = tuple(float(beta) for beta in betas)
         self.beta = torch.tensor(self.betas, dtype=weights.dtype, device=weights.device)  # [M]
         self.distortion: Distortion = distortion or SquaredError()
-        self.prior = StandardNormal()
-        self.encoder, self.decoder = _layers(shape, weights)
+        parts = named_parts(shape, weights)
+        self.prior = _prior(shape, parts)
+        self.encoder, self.decoder = _layers(shape, parts)
 
     @property
     def width(self) -> int:
@@ -99,7 +100,11 @@ class VAE:
             "distortion": self.distortion.state(),
             "prior": self.prior.name,
         }
-        parts = _parts(self.shape, self.weights.detach().cpu())
+        if self.shape.modes:
+            meta["modes"] = self.shape.modes
+        if self.shape.linear_path:
+            meta["linear_path"] = True
+        parts = named_parts(self.shape, self.weights.detach().cpu())
         return meta, {name: np.ascontiguousarray(part.numpy()) for name, part in parts.items()}
 
     @classmethod
@@ -111,11 +116,17 @@ class VAE:
         return cls(shape, weights, betas, distortion)
 
 
-def run(layers: Sequence[Layer], h: Tensor) -> Tensor:
-    """Return the output of a net for inputs [M, N, in]: SiLU between its layers."""
+def run(layers: Sequence[Layer], inputs: Tensor) -> Tensor:
+    """Return the output of a net for inputs [M, N, in]: SiLU between its layers.
+
+    Where the last layer has room for it, ``inputs`` enter it beside the last hidden layer.
+    """
+    h = inputs
     for weight, bias in layers[:-1]:
         h = functional.silu(torch.baddbmm(bias, h, weight))
     weight, bias = layers[-1]
+    if h.shape[-1] < weight.shape[-2]:
+        h = torch.cat([h, inputs], dim=-1)
     return torch.baddbmm(bias, h, weight)
 
 
@@ -143,10 +154,15 @@ def initial(
     generator = torch.Generator().manual_seed(seed)
     pieces: list[Tensor] = []
     for name, (rows, columns) in shape.arrays().items():
-        if name.endswith("weight"):
+        if name == "prior.means" and shape.modes > 1:
+            pieces.append(torch.randn(rows, columns, generator=generator))
+        elif name.endswith("weight"):
             # E[silu(u)^2] = 0.36 for u ~ N(0, 1): the layers after the first make up for it
             gain = 1.0 if ".0." in name else 1.676
-            pieces.append(torch.randn(rows, columns, generator=generator) * gain / rows**0.5)
+            beside = shape.beside(name)
+            hidden = torch.randn(rows - beside, columns, generator=generator)
+            hidden *= gain / (rows - beside) ** 0.5
+            pieces.append(torch.cat([hidden, torch.zeros(beside, columns)]))
         else:
             pieces.append(torch.zeros(rows, columns))
     _start_narrow(shape, pieces)
@@ -161,7 +177,8 @@ def _start_narrow(shape: Shape, pieces: list[Tensor]) -> None:
     pieces[head + 1][:, shape.latent_dim :] = unbounded(FIRST_LOG_VARIANCE)
 
 
-def _parts(shape: Shape, weights: Tensor) -> dict[str, Tensor]:
+def named_parts(shape: Shape, weights: Tensor) -> dict[str, Tensor]:
+    """Return views of all that is learned [M, P] by name: [M, rows, columns] each."""
     named = shape.arrays()
     pieces = torch.split(weights, [rows * columns for rows, columns in named.values()], dim=1)
     return {
@@ -170,20 +187,28 @@ def _parts(shape: Shape, weights: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _layers(shape: Shape, weights: Tensor) -> tuple[list[Layer], list[Layer]]:
-    parts = list(_parts(shape, weights).values())
-    layers = list(zip(parts[::2], parts[1::2], strict=True))
+def _layers(shape: Shape, parts: dict[str, Tensor]) -> tuple[list[Layer], list[Layer]]:
+    tensors = [part for name, part in parts.items() if name not in shape.prior_arrays()]
+    layers = list(zip(tensors[::2], tensors[1::2], strict=True))
     depth = len(shape.encoder())
     return layers[:depth], layers[depth:]
+
+
+def _prior(shape: Shape, parts: dict[str, Tensor]) -> Prior:
+    if not shape.modes:
+        return StandardNormal()
+    return Mixture(*(parts[name] for name in shape.prior_arrays()))
 
 
 def _description(meta: dict[str, Any]) -> tuple[Shape, list[float], Distortion]:
     try:
         hidden = tuple(int(size) for size in meta["hidden"])
-        shape = Shape(int(meta["width"]), int(meta["latent_dim"]), hidden)
+        modes = int(meta["modes"]) if meta["prior"] == Mixture.name else 0
+        beside = meta.get("linear_path", False) is True
+        shape = Shape(int(meta["width"]), int(meta["latent_dim"]), hidden, modes, beside)
         betas = [float(beta) for beta in meta["betas"]]
         distortion = distortion_of(meta.get("distortion"))
-        known = meta["prior"] == StandardNormal.name
+        known = meta["prior"] == (Mixture.name if modes else StandardNormal.name) and modes >= 0
     except (KeyError, TypeError, ValueError) as error:
         msg = f"the model's description is damaged: {error!r}"
         raise BundleError(msg) from error

@@ -16,7 +16,18 @@ from vaeiso_monitor.alerts import AlertsConfig, DeadLettersConfig
 from vaeiso_monitor.bundle import StoreConfig
 from vaeiso_monitor.detector import Recipe, ThresholdConfig
 from vaeiso_monitor.errors import ConfigError
-from vaeiso_monitor.lifecycle import ColdStartConfig
+from vaeiso_monitor.lifecycle import (
+    ColdStartConfig,
+    DriftConfig,
+    GateConfig,
+    HistoryConfig,
+    LifecycleConfig,
+    RegimeConfig,
+    ReloadConfig,
+    RetrainConfig,
+    TrainerConfig,
+    WindowConfig,
+)
 from vaeiso_monitor.model import ModelConfig, ScoringConfig, TrainingConfig, resolve_device
 from vaeiso_monitor.pipeline import PipelineConfig
 from vaeiso_monitor.records import EncoderConfig, Schema
@@ -75,8 +86,17 @@ class Settings(BaseSettings):
     dead_letters: _DeadLetters = _DeadLetters()
     store: StoreConfig = StoreConfig()
     cold_start: ColdStartConfig = ColdStartConfig()
+    window: WindowConfig = WindowConfig()
+    history: HistoryConfig = HistoryConfig()
+    regime: RegimeConfig = RegimeConfig()
+    drift: DriftConfig = DriftConfig()
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    gate: GateConfig = GateConfig()
     pipeline: PipelineConfig = PipelineConfig()
     server: ServerConfig = ServerConfig()
+    reload: ReloadConfig = ReloadConfig()
     log: LoggingConfig = LoggingConfig()
     device: str = "auto"
 

@@ -48,4 +48,5 @@ def open_sinks(
     configs: Sequence[SinkConfig], on_delivered: OnDelivered = ignore_delivery
 ) -> FanOut:
     """Return one sink that delivers to all of ``configs`` and reports each delivery."""
-    return FanOut([open_sink(config) for config in configs], on_delivered)
+    details = [config.detail for config in configs]
+    return FanOut([open_sink(config) for config in configs], on_delivered, details)

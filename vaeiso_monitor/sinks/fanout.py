@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vaeiso_monitor.errors import VaeisoError
 
 if TYPE_CHECKING:
-    from vaeiso_monitor.types import Message, Sink
+    from vaeiso_monitor.types import Detail, Message, Sink
 
 OnDelivered = Callable[[str, int, bool], None]
 """Called after each delivery with the sink's name, the number of messages and whether it worked."""
@@ -19,19 +19,34 @@ def ignore_delivery(sink: str, messages: int, delivered: bool) -> None:
 
 
 class FanOut:
-    """Delivers to every sink, then raises the first failure; the others then get repeats."""
+    """Delivers to every sink, then raises the first failure; the others then get repeats.
+
+    ``details`` says for each sink what it wants (without them: every message).
+    """
 
     name = "all"
 
-    def __init__(self, sinks: Sequence[Sink], on_delivered: OnDelivered = ignore_delivery) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        on_delivered: OnDelivered = ignore_delivery,
+        details: Sequence[Detail] | None = None,
+    ) -> None:
         self.sinks = tuple(sinks)
         self._on_delivered = on_delivered
+        self._details = tuple(details or ("every" for _ in sinks))
 
-    def deliver(self, messages: Sequence[Message]) -> None:
-        """Deliver all messages to all sinks, or raise what the first failing sink raised."""
-        if not messages:
-            return
-        failures = [error for sink in self.sinks if (error := self._try(sink, messages))]
+    def deliver(self, messages: Sequence[Message], brief: Sequence[Message] | None = None) -> None:
+        """Deliver to all sinks, or raise what the first failing sink raised.
+
+        Sinks that want episodes get ``brief`` instead of ``messages``; without one, the same.
+        """
+        short = messages if brief is None else brief
+        failures = []
+        for sink, detail in zip(self.sinks, self._details, strict=True):
+            wanted = messages if detail == "every" else short
+            if wanted and (error := self._try(sink, wanted)):
+                failures.append(error)
         if failures:
             raise failures[0]
 

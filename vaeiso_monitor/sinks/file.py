@@ -11,6 +11,7 @@ import structlog
 from annotated_types import Ge, MinLen
 
 from vaeiso_monitor.errors import ConfigError, TransientError
+from vaeiso_monitor.types import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ class FileSinkConfig:
 
     path: Annotated[str, MinLen(1)]
     type: Literal["file"] = "file"
+    detail: Detail = "every"
     max_bytes: Annotated[int, Ge(0)] = 100_000_000
     backups: Annotated[int, Ge(0)] = 5
     fsync: bool = True

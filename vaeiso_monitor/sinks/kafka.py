@@ -30,6 +30,7 @@ from vaeiso_monitor.peers.security import (
     require_fast_checksums,
 )
 from vaeiso_monitor.peers.topics import look_up
+from vaeiso_monitor.types import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,7 @@ class KafkaSinkConfig:
     bootstrap_servers: Annotated[tuple[str, ...], MinLen(1)]
     topic: Annotated[str, MinLen(1)]
     type: Literal["kafka"] = "kafka"
+    detail: Detail = "every"
     security: KafkaSecurity = field(default_factory=KafkaSecurity)
     client_id: str = "vaeiso-monitor"
     compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from vaeiso_monitor.errors import TransientError
+from vaeiso_monitor.types import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ class StdoutSinkConfig:
 
     type: Literal["stdout"] = "stdout"
     format: Literal["readable", "json"] = "readable"
+    detail: Detail = "episodes"
 
 
 class StdoutSink:

@@ -13,6 +13,7 @@ from annotated_types import Gt, MinLen
 
 from vaeiso_monitor.errors import ConfigError, TransientError
 from vaeiso_monitor.peers.secret import read_secret
+from vaeiso_monitor.types import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ class WebhookSinkConfig:
 
     url: Annotated[str, MinLen(1)]
     type: Literal["webhook"] = "webhook"
+    detail: Detail = "episodes"
     batch: bool = True
     headers: dict[str, str] = field(default_factory=dict)
     token_env: str | None = None

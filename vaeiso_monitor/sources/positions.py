@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, fields
+from glob import escape
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -96,12 +97,24 @@ def _replace(path: Path, text: bytes) -> None:
 
 def _load(path: Path) -> dict[str, FilePosition]:
     try:
+        _clear(path)
         return _entries(msgspec.json.decode(path.read_bytes()))
     except FileNotFoundError:
         return {}
     except (OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         msg = f"position_file {path} cannot be read ({error}): mend it, or delete it to start over"
         raise ConfigError(msg) from error
+
+
+def _clear(path: Path) -> None:
+    """Remove what processes left that were killed while they wrote."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        try:
+            os.kill(int(left.name.split(".")[-2]), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except (PermissionError, ValueError, OverflowError):  # it lives, or it is no file of ours
+            continue
 
 
 def _entries(found: dict[str, Any]) -> dict[str, FilePosition]:

@@ -15,7 +15,7 @@ Kind = Literal["counter", "gauge", "age", "histogram", "info"]
 
 SEVERITIES = ("warning", "critical")
 STATES = ("starting", "warming_up", "training", "running", "draining", "failed")
-STAGES = ("poll", "decode", "encode", "score", "decide", "deliver", "commit", "train")
+STAGES = ("poll", "decode", "encode", "score", "decide", "deliver", "commit", "keep", "train")
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG_SECONDS = (*_SECONDS, 30.0, 60.0, 300.0, 1800.0)
@@ -132,8 +132,29 @@ LAST_ALERT = Metric(
 )  # fmt: skip
 
 ALERTS_SENT = Metric(
-    "vaeiso_alerts_sent_total", "counter", "Alerts handed to a sink (status delivered or failed).",
+    "vaeiso_alerts_sent_total", "counter",
+    "Alerts and summaries handed to a sink (status delivered or failed).",
     ("sink", "status"), "alerts",
+)  # fmt: skip
+EPISODES_BEGUN = Metric(
+    "vaeiso_episodes_begun_total", "counter", "Episodes (alerts of one entity in a row) that began."
+)
+EPISODES_OPEN = Metric("vaeiso_episodes_open", "gauge", "Episodes that go on.")
+ALERTS_SUPPRESSED = Metric(
+    "vaeiso_alerts_suppressed_total", "counter",
+    "Alerts that a summary tells of, for sinks that want episodes (reason cooldown or flood).",
+    ("reason",), "alerts", ("cooldown", "flood"),
+)  # fmt: skip
+ALERT_FLOOD = Metric(
+    "vaeiso_alert_flood", "gauge", "1 while so many entities raise alerts that they are one flood."
+)
+REGIME_SHIFT = Metric(
+    "vaeiso_regime_shift", "gauge", "1 while normal itself seems to have changed."
+)
+REGIME_SHIFTS = Metric("vaeiso_regime_shifts_total", "counter", "Regime shifts that started.")
+REGIME_LINE = Metric(
+    "vaeiso_regime_line_ratio", "gauge", "Alert rate above which an interval counts as shifted.",
+    unit="ratio",
 )  # fmt: skip
 DEAD_LETTERS_SENT = Metric(
     "vaeiso_dead_letters_sent_total", "counter",
@@ -198,6 +219,176 @@ TRAINING_PROGRESS = Metric(
 GPU_MEMORY = Metric(
     "vaeiso_gpu_memory_bytes", "gauge", "GPU memory held by the daemon.", unit="bytes"
 )
+
+WINDOW_ROWS = Metric(
+    "vaeiso_window_rows", "gauge", "Records kept on disk for training, by kind.",
+    ("kind",), "rows", ("normal", "unfiltered", "admitted"),
+)  # fmt: skip
+WINDOW_BYTES = Metric(
+    "vaeiso_window_bytes", "gauge", "Size of the records kept on disk for training.", unit="bytes"
+)
+WINDOW_OLDEST = Metric(
+    "vaeiso_window_oldest_age_seconds", "age",
+    "Seconds since the oldest record kept for training was scored.", unit="seconds",
+)  # fmt: skip
+WINDOW_SET_ASIDE = Metric(
+    "vaeiso_window_segments_set_aside_total", "counter",
+    "Files of the window that could not be used: damaged, or of a foreign schema.",
+    ("reason",), "segments", ("damaged", "foreign"),
+)  # fmt: skip
+WINDOW_ERRORS = Metric(
+    "vaeiso_window_write_errors_total", "counter", "Times the window could not be written.",
+    unit="errors",
+)  # fmt: skip
+HISTORY_ALERTS = Metric(
+    "vaeiso_history_alerts", "gauge", "Alerts remembered for feedback.", unit="alerts"
+)
+HISTORY_SKIPPED = Metric(
+    "vaeiso_history_alerts_skipped_total", "counter",
+    "Alerts sent but not remembered: too many at once (flood), or the disk refused (error).",
+    ("reason",), "alerts", ("flood", "error"),
+)  # fmt: skip
+FEEDBACK_VERDICTS = Metric(
+    "vaeiso_feedback_verdicts", "gauge", "Remembered alerts that a person judged, by verdict.",
+    ("verdict",), "verdicts", ("normal", "anomaly"),
+)  # fmt: skip
+FEEDBACK_PRECISION = Metric(
+    "vaeiso_feedback_precision_ratio", "gauge",
+    "Share of anomalies among the remembered alerts that a person judged.", unit="ratio",
+)  # fmt: skip
+
+ISOMETRY_NORM_ERROR = Metric(
+    "vaeiso_isometry_norm_error_ratio", "gauge",
+    "How far the norms of the meaningful latents are off, on average.", ("set",), "ratio",
+)  # fmt: skip
+ISOMETRY_ORTHOGONALITY_ERROR = Metric(
+    "vaeiso_isometry_orthogonality_error_ratio", "gauge",
+    "Off-diagonals of the isometry matrix of the meaningful latents, on average.",
+    ("set",), "ratio",
+)  # fmt: skip
+ISOMETRY_TRANSFORM_CODING = Metric(
+    "vaeiso_isometry_transform_coding_ratio", "gauge", "Transform loss over coding loss.",
+    ("set",), "ratio",
+)  # fmt: skip
+ISOMETRY_NATS = Metric(
+    "vaeiso_isometry_nats", "gauge", "Mean score of normal records, cut at the alert line.",
+    ("set",), "nats",
+)  # fmt: skip
+ISOMETRY_MEANINGFUL = Metric(
+    "vaeiso_isometry_meaningful_latents", "gauge", "Latents that carry something.", ("set",)
+)
+LATENT_NORM = Metric(
+    "vaeiso_latent_norm_ratio", "gauge", "Norm of a latent on recent normal records.",
+    ("latent",), "ratio",
+)  # fmt: skip
+LATENT_ORTHOGONALITY = Metric(
+    "vaeiso_latent_orthogonality_error_ratio", "gauge",
+    "Largest off-diagonal of a latent on recent normal records.", ("latent",), "ratio",
+)  # fmt: skip
+LATENT_KL = Metric(
+    "vaeiso_latent_kl_nats", "gauge", "What a latent carries of a recent normal record.",
+    ("latent",), "nats",
+)  # fmt: skip
+MODEL_ALTERED = Metric(
+    "vaeiso_model_altered", "gauge",
+    "1 if the model measures otherwise than at training on its own reference records.",
+)  # fmt: skip
+INPUT_PSI = Metric(
+    "vaeiso_input_psi", "gauge",
+    "Population stability index of a feature against the training records.", ("feature",),
+)  # fmt: skip
+INPUT_MISSING = Metric(
+    "vaeiso_input_missing_ratio", "gauge", "Share of recent records in which a feature is missing.",
+    ("feature",), "ratio",
+)  # fmt: skip
+INPUT_UNSEEN = Metric(
+    "vaeiso_input_unseen_ratio", "gauge",
+    "Share of recent records with a category that training did not show.", ("feature",), "ratio",
+)  # fmt: skip
+INPUT_OUT_OF_RANGE = Metric(
+    "vaeiso_input_out_of_range_ratio", "gauge",
+    "Share of recent records with a number outside of the range of training.",
+    ("feature",), "ratio",
+)  # fmt: skip
+INPUT_DRIFTED = Metric(
+    "vaeiso_input_drifted", "gauge", "1 for a feature that drifted.", ("feature",)
+)
+DRIFTED = Metric(
+    "vaeiso_drifted", "gauge", "1 while the isometry, or the inputs, have drifted.", ("kind",)
+)
+DRIFT_CHECKS = Metric(
+    "vaeiso_drift_checks_total", "counter", "Checks of a kind, by what they found.",
+    ("kind", "outcome"), "checks",
+)  # fmt: skip
+DRIFT_CHECKED = Metric(
+    "vaeiso_drift_check_timestamp_seconds", "gauge", "When a kind was last checked (Unix time).",
+    ("kind",), "seconds",
+)  # fmt: skip
+
+RETRAINS = Metric(
+    "vaeiso_retrains_total", "counter",
+    "Trainings beside the scoring, by what came of them and why they were asked for.",
+    ("status", "reason"),
+)  # fmt: skip
+RETRAIN_IN_PROGRESS = Metric(
+    "vaeiso_retrain_in_progress", "gauge", "1 while a training runs beside the scoring."
+)
+LAST_RETRAIN_SUCCESS = Metric(
+    "vaeiso_last_retrain_success_timestamp_seconds", "gauge",
+    "When a retrained model was last promoted (Unix time).", unit="seconds",
+)  # fmt: skip
+NEXT_RETRAIN = Metric(
+    "vaeiso_next_retrain_timestamp_seconds", "gauge",
+    "When the next training is due (Unix time).", unit="seconds",
+)  # fmt: skip
+RETRAIN_DURATION = Metric(
+    "vaeiso_last_retrain_duration_seconds", "gauge",
+    "How long the last training and its judgement took.", unit="seconds",
+)  # fmt: skip
+TRAINER_MEMORY = Metric(
+    "vaeiso_trainer_memory_bytes", "gauge", "Memory that the training process holds.", unit="bytes"
+)
+GATE_ACCEPTED = Metric(
+    "vaeiso_gate_accepted", "gauge", "1 if the gate accepted the last candidate, 0 if not."
+)
+GATE_CHECK = Metric(
+    "vaeiso_gate_check_passed", "gauge", "1 for each check that the last candidate passed.",
+    ("check",),
+)  # fmt: skip
+GATE_FIGURE = Metric(
+    "vaeiso_gate_figure", "gauge", "What the gate measured of the last candidate.", ("figure",)
+)
+MODEL_SWAPS = Metric(
+    "vaeiso_model_swaps_total", "counter",
+    "Changes of the serving model while the daemon ran (status swapped or failed).",
+    ("status",), values=("swapped", "failed"),
+)  # fmt: skip
+MODELS_STORED = Metric("vaeiso_models_stored", "gauge", "Bundles in the store.")
+LIFECYCLE_ERRORS = Metric(
+    "vaeiso_lifecycle_errors_total", "counter",
+    "Times that something that runs by the clock broke off, by its name.", ("job",), "errors",
+)  # fmt: skip
+SCHEDULER_ALIVE = Metric(
+    "vaeiso_scheduler_alive", "gauge", "1 while the thread that watches the clock runs."
+)
+
+CONFIG_RELOADS = Metric(
+    "vaeiso_config_reloads_total", "counter",
+    "Changes of the config file that were taken up (status applied) or not (refused).",
+    ("status",), values=("applied", "refused"),
+)  # fmt: skip
+CONFIG_RELOAD_SUCCESSFUL = Metric(
+    "vaeiso_config_last_reload_successful", "gauge",
+    "1 if the last change of the config file was valid, 0 if it was refused.",
+)  # fmt: skip
+CONFIG_RELOAD_SUCCESS = Metric(
+    "vaeiso_config_last_reload_success_timestamp_seconds", "gauge",
+    "When a changed config was last taken up (Unix time).", unit="seconds",
+)  # fmt: skip
+CONFIG_RESTART_NEEDED = Metric(
+    "vaeiso_config_restart_needed", "gauge",
+    "1 while the config file holds changes that wait for a restart.",
+)  # fmt: skip
 
 METRICS: tuple[Metric, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Metric)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from vaeiso_monitor.telemetry import catalogue as metrics
+from vaeiso_monitor.telemetry.lifecycle import RetrainFacts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -95,6 +96,7 @@ class Status:
     sinks: tuple[tuple[str, bool], ...] = ()
     partitions: tuple[Partition, ...] = ()
     last_error: str | None = None
+    retrain: RetrainFacts = field(default_factory=RetrainFacts)
 
     @property
     def ready(self) -> bool:
@@ -145,6 +147,9 @@ class Status:
         for key in ("sources", "sinks"):
             shown[key] = [{"name": name, "connected": up} for name, up in shown[key]]
         shown["partitions"] = list(shown["partitions"])
+        shown["retrain"]["next_at"] = _iso(self.retrain.next_at)
+        if self.retrain.last is not None:
+            shown["retrain"]["last"] = {**self.retrain.last, "at": _iso(self.retrain.last["at"])}
         shown["warm_up"] = {
             "rows": shown.pop("warm_up_rows"),
             "rows_required": shown.pop("warm_up_rows_required"),

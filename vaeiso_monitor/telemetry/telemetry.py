@@ -13,9 +13,15 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from vaeiso_monitor.telemetry import catalogue as metrics
+from vaeiso_monitor.telemetry.drift import DriftTelemetry
+from vaeiso_monitor.telemetry.episodes import EpisodesTelemetry
+from vaeiso_monitor.telemetry.feedback import FeedbackTelemetry
+from vaeiso_monitor.telemetry.lifecycle import LifecycleTelemetry
 from vaeiso_monitor.telemetry.recent import Recent
+from vaeiso_monitor.telemetry.regime import RegimeTelemetry
 from vaeiso_monitor.telemetry.series import Labels, LabelValues, Series
 from vaeiso_monitor.telemetry.status import ModelFacts, Partition, Scored, State, Status, counts
+from vaeiso_monitor.telemetry.window import WindowTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +56,12 @@ class Telemetry:
         self._clock = clock
         self._gpu_memory = gpu_memory
         self._series = Series(metrics.METRICS, clock)
+        self.drift = DriftTelemetry(self._series)
+        self.episodes = EpisodesTelemetry(self._series)
+        self.regime = RegimeTelemetry(self._series)
+        self.lifecycle = LifecycleTelemetry(self._series, clock)
+        self.window = WindowTelemetry(self._series)
+        self.feedback = FeedbackTelemetry(self._series)
         self._lock = RLock()
         self._alerts = Recent(records=100_000, seconds=3600)
         self._throughput = Recent(records=1 << 62, seconds=15)
@@ -98,6 +110,7 @@ class Telemetry:
                 records=counts(self._series),
                 records_per_second=self._throughput.per_second(now),
                 alert_rate=self._alerts.ratio(),
+                retrain=self.lifecycle.retrain,
             )
 
     # Records

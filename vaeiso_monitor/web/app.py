@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client.exposition import choose_encoder
 
 from vaeiso_monitor.telemetry import State, Status
+from vaeiso_monitor.web.requests import Requests, request_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,11 +39,16 @@ body {{ font: 1rem/1.6 system-ui, sans-serif; max-width: 40rem; margin: 2rem aut
 
 
 def web_app(
-    status: Callable[[], Status], registry: CollectorRegistry, *, stall_seconds: float = 60.0
+    status: Callable[[], Status],
+    registry: CollectorRegistry,
+    *,
+    stall_seconds: float = 60.0,
+    requests: Requests | None = None,
 ) -> FastAPI:
     """Build the application over a status function and a registry, neither of which it changes.
 
     ``/healthz`` fails when the loop made no turn for ``stall_seconds``: restart the process then.
+    What changes something is passed on to ``requests``; without it there is no such path.
     """
     # The interactive pages would load scripts from a CDN, which a plant's network does not reach.
     app = FastAPI(title="vaeiso_monitor", docs_url=None, redoc_url=None)
@@ -76,6 +82,8 @@ def web_app(
         """Show what the daemon is doing right now."""
         return status().to_dict()
 
+    if requests is not None:
+        app.include_router(request_paths(requests))
     return app
 
 

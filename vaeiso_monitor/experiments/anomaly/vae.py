@@ -35,7 +35,13 @@ def vae(trial: Trial, config: VaeConfig) -> dict[str, Outcome]:
     begun = time.monotonic()
     trained = fit(
         encoded[trial.train],
-        ModelConfig(beta=config.beta, latent_dim=config.latents, hidden=config.hidden),
+        ModelConfig(
+            beta=config.beta,
+            latent_dim=config.latents,
+            hidden=config.hidden,
+            prior="normal",
+            linear_path=False,
+        ),
         _training(config, trial.seed),
         device=trial.device,
         progress=lambda progress: _tell(trial, progress),
@@ -60,6 +66,8 @@ def _training(config: VaeConfig, seed: int) -> TrainingConfig:
     return TrainingConfig(
         batch_size=config.batch_size,
         max_steps=config.max_steps,
+        first_round=config.max_steps,
+        weight_decay=0.0,
         patience=1.0,
         learning_rate=config.learning_rate,
         annealing=config.annealing,

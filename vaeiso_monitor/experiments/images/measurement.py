@@ -72,7 +72,7 @@ class _Piece:
         self.mean, log_variance = model.encode(x)
         sigma = torch.exp(0.5 * log_variance)
         self.precision = torch.exp(-log_variance)
-        self.kl = StandardNormal().rate(self.mean, sigma, log_variance)
+        self.kl = StandardNormal().split(self.mean, sigma, log_variance).latents
         along = torch.diag_embed(sigma).transpose(0, 1)  # [n, B, n]: sigma_j e_j
         expected, columns = model.tangents(self.mean, along)
         stretched = distortion.metric(expected, columns)

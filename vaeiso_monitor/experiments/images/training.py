@@ -115,7 +115,7 @@ def objective(
     """
     mean, log_variance = model.encode(x)
     sigma = torch.exp(0.5 * log_variance)
-    rate = StandardNormal().rate(mean, sigma, log_variance).sum(-1)
+    rate = StandardNormal().total(mean, sigma, log_variance)
     step = sigma * noise
     if loss == "plain":
         return distortion.total(x, model.decode(mean + step)) / beta + rate

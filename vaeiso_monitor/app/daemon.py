@@ -1,13 +1,12 @@
-"""The composition root of ``run``: settings become objects, objects become a daemon."""
+"""The daemon: the loop, the web, and the lifecycle of the model beside them."""
 
 from __future__ import annotations
 
 import gc
-import signal
-import time
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from types import FrameType
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,14 +14,18 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from vaeiso_monitor import __version__
-from vaeiso_monitor.alerts import AlertWriter
+from vaeiso_monitor.alerts import AlertWriter, Episodes
+from vaeiso_monitor.app.joints import Daemon, Joints
+from vaeiso_monitor.app.reload import Reload
+from vaeiso_monitor.app.requests import Requests
+from vaeiso_monitor.app.stop import Stop, stopped_by_signals
 from vaeiso_monitor.bundle import BundleStore, Engine
 from vaeiso_monitor.errors import ConfigError
-from vaeiso_monitor.lifecycle import ColdStart, Reporter, Slot
+from vaeiso_monitor.lifecycle import ColdStart, Reporter, Slot, owned
 from vaeiso_monitor.pipeline import Pipeline
 from vaeiso_monitor.sinks import open_sinks
 from vaeiso_monitor.sources import open_source
-from vaeiso_monitor.telemetry import ModelFacts, State, Status, Telemetry
+from vaeiso_monitor.telemetry import ModelFacts, State, Status, Telemetry, configure_logging
 from vaeiso_monitor.web import serve, web_app
 
 if TYPE_CHECKING:
@@ -34,55 +37,22 @@ log = structlog.get_logger(__name__)
 
 _COLLECT_AFTER = 30_000  # new objects; a batch makes some thousands that go again by themselves
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
-
-
-class Stop:
-    """A wish to stop, made by a signal or a deadline; asking it takes no lock."""
-
-    def __init__(self, after_seconds: float | None = None) -> None:
-        self._deadline = None if after_seconds is None else time.monotonic() + after_seconds
-        self._wished = False
-
-    def __call__(self) -> bool:
-        """Say whether to stop."""
-        return self._wished or (self._deadline is not None and time.monotonic() > self._deadline)
-
-    def wish(self) -> None:
-        """Ask to stop; safe inside a signal handler."""
-        self._wished = True
-
-
-@contextmanager
-def stopped_by_signals(stop: Stop) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask to stop; the second one ends the process at once."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop.wish()
-        for each in _STOPPING:
-            signal.signal(each, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, handle) for number in _STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
 
 def run(
     settings: Settings,
     stop: Stop,
     reporter: Reporter,
     on_ready: Callable[[str | None], None] = lambda _: None,
+    config_file: Path | None = None,
 ) -> Status:
     """Run the daemon until its source ends or ``stop`` says so; return how it stood at the end.
 
     ``on_ready`` is called with the URL of the web server (None without one) once it listens.
+    Changes of ``config_file``, where the settings come from, are taken up.
     """
-    daemon = _Daemon(settings, stop, reporter)
     with stopped_by_signals(stop), ExitStack() as stack:
+        folder = stack.enter_context(owned(settings.lifecycle))
+        daemon = _Daemon(settings, stop, reporter, folder, config_file)
         on_ready(daemon.listen(stack))
         return daemon.work(stack)
 
@@ -90,14 +60,24 @@ def run(
 class _Daemon:
     """The objects that the settings stand for, put together; an ExitStack takes them apart."""
 
-    def __init__(self, settings: Settings, stop: Stop, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stop: Stop,
+        reporter: Reporter,
+        folder: Path,
+        config_file: Path | None,
+    ) -> None:
         self._settings = settings
         self._stop = stop
         self._reporter = reporter
+        self._folder = folder
+        self._config_file = config_file
         self._device = settings.torch_device()
         self._telemetry = _telemetry(self._device)
         self._store = BundleStore(settings.store)
         self._slot = Slot()
+        self._requests = Requests()
         if (bundle := self._store.current()) is not None:
             self._serve(bundle)
 
@@ -105,7 +85,12 @@ class _Daemon:
         """Start the web server, if there is to be one, and return its URL."""
         stack.callback(self._slot.close)
         telemetry, config = self._telemetry, self._settings.server
-        web = web_app(telemetry.status, telemetry.registry, stall_seconds=config.stall_seconds)
+        web = web_app(
+            telemetry.status,
+            telemetry.registry,
+            stall_seconds=config.stall_seconds,
+            requests=self._requests,
+        )
         url = stack.enter_context(serve(web, config)).url
         if url is not None:
             log.info("listening", url=url)
@@ -122,28 +107,64 @@ class _Daemon:
         return self._telemetry.status()
 
     def _work(self, stack: ExitStack) -> None:
+        joints = self._join(stack)
         source = self._open_source(stack)
-        pipeline = self._pipeline(stack, source)
+        pipeline = self._pipeline(stack, source, joints)
         held: Iterable[Polled] = ()
         if self._slot.empty:
             held = self._cold_start(source, pipeline)
             if self._slot.empty:
                 log.info("stopped_before_the_first_bundle")
                 return
-        self._tell_what_serves()
-        with _seldom_collecting():
+        self._tell_what_serves(self._slot.engine)
+        with _seldom_collecting(), self._living(joints):
             pipeline.run(held)
         counts = self._telemetry.status().records
         log.info(
             "stopped", received=counts.received, scored=counts.scored, anomalies=counts.anomalies
         )
 
+    def _join(self, stack: ExitStack) -> Joints:
+        daemon = Daemon(
+            settings=self._settings,
+            store=self._store,
+            slot=self._slot,
+            device=self._device,
+            telemetry=self._telemetry,
+            stop=self._stop,
+            on_serving=self._tell_what_serves,
+        )
+        return Joints(daemon, self._folder, stack)
+
+    @contextmanager
+    def _living(self, joints: Joints) -> Iterator[None]:
+        """Let the lifecycle run beside the block."""
+        with closing(joints.lifecycle) as lifecycle:
+            lifecycle.start()
+            if self._config_file is not None and self._settings.reload.enabled:
+                reload = Reload(
+                    self._config_file,
+                    self._settings,
+                    lambda settings: self._apply(settings, joints),
+                    self._telemetry.lifecycle,
+                )
+                every = self._settings.reload.interval_seconds
+                lifecycle.timer.every(every, "config", reload.look)
+            with self._requests.open(lifecycle):
+                yield
+
+    def _apply(self, settings: Settings, joints: Joints) -> None:
+        for name in self._settings.log.levels:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        configure_logging(settings.log)
+        joints.apply(settings)
+
     def _open_source(self, stack: ExitStack) -> Source:
         limit = self._settings.record_schema.max_record_bytes
         source = open_source(self._settings.source, max_record_bytes=limit)
         return stack.enter_context(closing(source))
 
-    def _pipeline(self, stack: ExitStack, source: Source) -> Pipeline:
+    def _pipeline(self, stack: ExitStack, source: Source, joints: Joints) -> Pipeline:
         settings, telemetry = self._settings, self._telemetry
         alerts = open_sinks(settings.alerts.sinks, _counting(telemetry.alerts_sent))
         stack.enter_context(closing(alerts))
@@ -160,6 +181,9 @@ class _Daemon:
             dead_letters=dead_letters,
             telemetry=telemetry,
             stop=self._stop,
+            episodes=Episodes(settings.alerts, self._folder / "episodes.json"),
+            regime=joints.memory.regime,
+            keeper=joints.memory.keeper,
         )
 
     def _cold_start(self, source: Source, pipeline: Pipeline) -> Iterable[Polled]:
@@ -192,14 +216,15 @@ class _Daemon:
             raise ConfigError(msg)
         self._slot.put(Engine(bundle, self._device, schema))
 
-    def _tell_what_serves(self) -> None:
-        engine = self._slot.engine
+    def _tell_what_serves(self, engine: Engine) -> None:
         threshold = engine.bundle.threshold
         self._telemetry.model_serving(_facts(engine))
         self._telemetry.state_changed(State.RUNNING)
         log.info("serving", version=engine.bundle.version, threshold_nats=round(threshold.nats, 2))
         if threshold.note:
             log.warning("alert_budget", note=threshold.note)
+        if note := engine.bundle.summary.get("training", {}).get("note"):
+            log.warning("few_records", note=note)
 
 
 @contextmanager

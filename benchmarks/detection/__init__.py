@@ -1,0 +1,1 @@
+"""The default detector beside its neighbours: what each finds, and how long it takes."""
