@@ -114,6 +114,8 @@ def _trained(
         max_steps=config.max_steps,
         first_round=config.max_steps,
         weight_decay=0.0,
+        worst_share=0.0,
+        folds_below=0,
         race=False,
         learning_rate=config.learning_rate,
         patience=1.0,

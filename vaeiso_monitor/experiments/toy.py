@@ -133,6 +133,8 @@ def _training(config: ToyConfig, seed: int) -> TrainingConfig:
         max_steps=config.max_steps,
         first_round=config.max_steps,
         weight_decay=0.0,
+        worst_share=0.0,
+        folds_below=0,
         learning_rate=config.learning_rate,
         patience=1.0,
         annealing=config.annealing,

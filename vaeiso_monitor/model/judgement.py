@@ -9,19 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_WORST_SHARE = 0.01  # of the held-out records do not count
 _MOST_ROWS = 20_000
 _TERMS = 400  # of the sum over the lattice, to either side
 _REACH = 4.0  # kernel widths that the sum must cover
 
 
-def trimmed_mean(nats: Tensor) -> Tensor:
-    """Return the mean of nats [M, N] without the worst of a hundred: [M].
+def trimmed_mean(nats: Tensor, worst_share: float = 0.01) -> Tensor:
+    """Return the mean of nats [M, N] without the worst of a hundred, or another share: [M].
 
     Outliers among held-out records cost 1/beta times their squared distance: a plain mean would
     let a handful of them, which will alert under any model, choose the model for all others.
     """
-    kept = max(1, len(nats[0]) - math.ceil(_WORST_SHARE * len(nats[0])))
+    kept = max(1, len(nats[0]) - math.ceil(worst_share * len(nats[0])))
     worst_last = nats.nan_to_num(nan=math.inf).sort(dim=1).values
     return worst_last[:, :kept].mean(1)
 
@@ -61,7 +60,12 @@ def _typical_step(column: NDArray[np.float64]) -> float:
     return float(np.exp((counts * np.log(nearest)).sum() / counts.sum()))
 
 
-def judged(nats: Tensor, betas: tuple[float, ...], steps: NDArray[np.float64]) -> list[float]:
+def judged(
+    nats: Tensor,
+    betas: tuple[float, ...],
+    steps: NDArray[np.float64],
+    worst_share: float = 0.01,
+) -> list[float]:
     """Return what decides between members with these held-out nats [M, N]: lower is better."""
-    means = torch.Tensor.tolist(trimmed_mean(nats))
+    means = torch.Tensor.tolist(trimmed_mean(nats, worst_share))
     return [value + finer_than_data(beta, steps) for value, beta in zip(means, betas, strict=True)]

@@ -115,7 +115,7 @@ class Race:
         pairs = zip(self._folds, self._held_out, strict=True)
         nats = torch.cat([fold.nats_at_best(x) for fold, x in pairs], dim=1)
         betas = tuple(report.beta for report in self._reports)
-        final = judged(nats, betas, self._steps)
+        final = judged(nats, betas, self._steps, self.task.training.worst_share)
         for report, value, mean in zip(self._reports, final, nats.mean(1).tolist(), strict=True):
             report.held_out_nats, report.mean_held_out_nats = value, mean
         return FitReport(
@@ -164,7 +164,8 @@ class Race:
     def _judge(self) -> None:
         pairs = zip(self._folds, self._held_out, strict=True)
         nats = torch.cat([fold.nats(x[:_JUDGES]) for fold, x in pairs], dim=1)
-        values = judged(nats, self._folds[0].betas, self._steps)
+        worst = self.task.training.worst_share
+        values = judged(nats, self._folds[0].betas, self._steps, worst)
         for i, value in zip(self._alive, values, strict=True):
             report = self._reports[i]
             report.curve.append((self._schedule.step, value))

@@ -45,6 +45,7 @@ class TrainingConfig:
     held_out_share: float = 0.1
     held_out: Literal["random", "blocks"] = "blocks"
     folds_below: int = 500
+    worst_share: float = 0.01  # of the held-out records does not count in the judgement
     time_budget_seconds: float | None = None
     first_beta: float = 1.0
     annealing: float = 0.0
@@ -64,6 +65,8 @@ class TrainingConfig:
         _require("held_out_share", share, 0 < share < 1, "within (0, 1)")
         known = self.held_out in {"random", "blocks"}
         _require("held_out", self.held_out, known, '"random" or "blocks"')
+        worst = self.worst_share
+        _require("worst_share", worst, 0 <= worst <= 0.5, "within [0, 0.5]")
         _require("folds_below", self.folds_below, self.folds_below >= 0, "at least 0")
         _require("first_beta", self.first_beta, 0 < self.first_beta < math.inf, "positive")
         _require("annealing", self.annealing, 0 <= self.annealing < 1, "within [0, 1)")

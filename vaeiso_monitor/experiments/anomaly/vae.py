@@ -68,6 +68,8 @@ def _training(config: VaeConfig, seed: int) -> TrainingConfig:
         max_steps=config.max_steps,
         first_round=config.max_steps,
         weight_decay=0.0,
+        worst_share=0.0,
+        folds_below=0,
         patience=1.0,
         learning_rate=config.learning_rate,
         annealing=config.annealing,
