@@ -70,6 +70,8 @@ def config(folder: Path, bootstrap: str, topic: str, group: str, numbers: int) -
             "columns": [*columns, {"name": "state", "kind": "category"}],
         },
         "store": {"path": str(folder / f"store-{numbers}")},
+        "lifecycle": {"path": str(folder / f"state-{group}")},
+        "retrain": {"enabled": False},
         "training": {"max_steps": 600, "held_out_share": 0.5},
         "threshold": {"alert_budget": 0.001},
         "alerts": {"sinks": [sink]},
@@ -208,7 +210,7 @@ def daemon(document: dict, count: int) -> dict:
                 reports.append(clock.report())
                 stop.wish()
 
-    app.Telemetry = Listening  # the daemon asks for no other way in
+    app.daemon.Telemetry = Listening  # the daemon asks for no other way in
     loaded = settings.parse(document)
     configure_logging(loaded.log)
     stop = app.Stop(300)

@@ -109,6 +109,7 @@ class Retraining:
         log.info("training_started", reason=reason, **_counts(material))
         outcome = Outcome("failed", "it broke off")
         try:
+            self._store.prepare()  # clears what a crash left, or the training would be for nothing
             outcome = self._candidate(terms, champion, material, adopt=adopt_since is not None)
         except (TrainingFailed, BundleError, ConfigError) as error:
             outcome = Outcome("failed", str(error))

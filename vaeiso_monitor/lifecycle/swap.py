@@ -65,7 +65,11 @@ class Swap:
                 msg = f"{instead_of}, which it was compared with, has made way for {now} meanwhile"
                 raise BundleError(msg)
             engine = self._ready(version)
-            self._store.promote(version)
+            try:
+                self._store.promote(version)
+            except BaseException:
+                engine.close()
+                raise
             self._put(engine)
 
     def follow(self) -> None:
