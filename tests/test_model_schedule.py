@@ -27,7 +27,7 @@ def halving(step):
 
 
 def test_each_round_is_twice_as_long_as_the_last():
-    assert ends(schedule(), halving) == [2000, 6000, 14_000]
+    assert ends(schedule(max_steps=14_000), halving) == [2000, 6000, 14_000]
     assert ends(schedule(first_round=100, max_steps=1500), halving) == [100, 300, 700, 1500]
 
 

@@ -36,7 +36,7 @@ class TrainingConfig:
     """
 
     batch_size: int = 256
-    max_steps: int = 14_000
+    max_steps: int = 6000
     first_round: int = 2000
     patience: float = 0.4  # share of a round without a better held-out value
     learning_rate: float = 3e-3
