@@ -163,7 +163,7 @@ class Place:
         for version in [None, *self.store.versions()]:
             try:
                 whole = self.store.load(version) if version else self.store.current()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
                 found.append(f"bundle {version or 'that serves'}: {error}")
             else:
                 found += [] if whole else ["no bundle serves"]
@@ -172,7 +172,7 @@ class Place:
             shutil.copytree(self.state, copy, ignore=_gone)
             try:
                 found += _broken_state(copy)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 - whatever breaks is a finding
                 found.append(f"state: {error!r}")
         return found
 

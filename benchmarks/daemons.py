@@ -143,7 +143,7 @@ def _nurse() -> None:
     """Fork for every order that comes in; end what runs when no more can come."""
     import vaeiso_monitor.app
     import vaeiso_monitor.cli
-    import vaeiso_monitor.settings  # noqa: F401
+    import vaeiso_monitor.settings  # noqa: F401 - loaded once, before the forks
 
     running: set[int] = set()
     while line := sys.stdin.readline():
