@@ -178,7 +178,7 @@ def test_a_changed_config_is_taken_up(tmp_path: Path, run: Run, novice: Bundle) 
     good = path.read_text()
     daemon = run(path)
     daemon.wait_for(daemon.ready)
-    before = daemon.status()["retrain"]["next_at"]
+    before = daemon.wait_for(lambda: daemon.status()["retrain"]["next_at"])
 
     path.write_text(good.replace("interval_seconds = 86400", "interval_seconds = -1"))
     daemon.wait_for(lambda: daemon.events("config_refused"))
