@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    := $(BIN)/vaeiso-monitor
 FOR    ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test lint reference clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -34,11 +35,14 @@ lint: $(VENV)/.tested  ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint  ## lint, then the whole suite with its coverage gate
+test: lint  ## lint, then the whole suite with its coverage gate (WORKERS=2: side by side)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+reference: $(VENV)/.tested  ## write the keys in docs/configuration.md, and docs/alert.schema.json, from the code
+	$(BIN)/python -m tests.reference
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

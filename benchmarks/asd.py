@@ -188,7 +188,8 @@ def _remember(life: Lifetime, engine: Engine, past: NDArray[np.float32]) -> None
         records = _records(past[start : start + BATCH])
         life.clock.now += len(records) * STEP
         nats = engine.score(records)
-        life.window.keep(records, nats, engine.bundle.threshold.anomalous(nats))
+        line = engine.bundle.threshold
+        life.window.keep(records, nats, line.anomalous(nats), line)
         if start % (96 * BATCH) == 0:
             life.window.flush()
 

@@ -295,7 +295,8 @@ class Lane:
         daemon.wait_for(daemon.ready, "it is ready")
         self.result.restarts.append(time.monotonic() - began)
         wrong = []
-        if (first := daemon.events("serving")[0]["version"]) != pointer:
+        served = daemon.wait_for(lambda: daemon.events("serving"), "it says what it serves")
+        if (first := served[0]["version"]) != pointer:
             wrong.append(f"it serves {first}, the pointer names {pointer}")
         for what, holds in (
             ("the store and the state are clean", lambda: not place.leftovers()),

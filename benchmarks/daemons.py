@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,8 +54,13 @@ class Nursery:
     def start(self, config: Path, log: Path) -> Daemon:
         """Start ``run`` on a config; the log is written anew."""
         log.write_bytes(b"")  # it may be looked at before the daemon is there
-        pid = self._ask({"config": str(config), "log": str(log)})
-        return Daemon(pid, log, lambda: self._ask({"wait": pid}))
+        return Daemon(self.fork(["run", str(config)], log), log)
+
+    def fork(self, words: list[str], log: Path) -> Fork:
+        """Start any verb with the environment of now; ``log`` gets what it says of itself."""
+        environment = dict(os.environ)
+        pid = self._ask({"words": words, "log": str(log), "environment": environment})
+        return Fork(pid, lambda: self._ask({"wait": pid}))
 
     def close(self) -> None:
         with self._process:  # which closes its pipes and waits for it
@@ -66,13 +74,47 @@ class Nursery:
         return int(self._process.stdout.readline())
 
 
+class Fork:
+    """A process that a nursery started, with those methods of ``subprocess.Popen`` it needs."""
+
+    def __init__(self, pid: int, reap: Callable[[], int]) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._reap = reap
+        self._end = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self.returncode if self._ended(0.0) else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code once it has ended; ``subprocess.TimeoutExpired`` if it does not."""
+        if not self._ended(timeout):
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, seconds: float | None) -> bool:
+        if self.returncode is None and select.select([self._end], [], [], seconds)[0]:
+            self.returncode = self._reap()
+            os.close(self._end)
+        return self.returncode is not None
+
+
 class Daemon:
     """One daemon: its log as events, its HTTP answers, and its end."""
 
-    def __init__(self, pid: int, log: Path, wait: Callable[[], int]) -> None:
-        self.pid = pid
+    def __init__(self, process: Fork, log: Path) -> None:
+        self.pid = process.pid
         self.log = log
-        self._wait = wait
+        self._process = process
         self._client = httpx.Client(timeout=30)
         self._url = ""
 
@@ -112,9 +154,9 @@ class Daemon:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; return the exit code."""
-        os.kill(self.pid, number)
+        self._process.send_signal(number)
         self._client.close()
-        return self._wait()
+        return self._process.wait()
 
     def _address(self) -> str:
         if not self._url:
@@ -162,21 +204,23 @@ def _nurse() -> None:
         os.waitpid(pid, 0)
 
 
-def _become_a_daemon(order: dict[str, str]) -> None:
+def _become_a_daemon(order: dict[str, Any]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     nothing = os.open(os.devnull, os.O_RDWR)
-    log = os.open(order["log"], os.O_WRONLY)
+    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND)
     for target, source in ((0, nothing), (1, nothing), (2, log)):
         os.dup2(source, target)
+    os.environ.clear()
+    os.environ.update(order["environment"])
     from vaeiso_monitor.cli import main
 
-    sys.argv = ["vaeiso-monitor", "run", order["config"]]
     code = 1
     try:
-        code = main() or 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+        code = main(order["words"])
+    except BaseException:  # noqa: BLE001 - told as Python itself would
+        traceback.print_exc()
     finally:
+        logging.shutdown()
         os._exit(code)
 
 

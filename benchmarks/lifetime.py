@@ -211,7 +211,7 @@ class Witness(Keeper):
     def __init__(
         self, slot: Slot, window: Window, history: AlertHistory, inputs: InputDrift, clock: Clock
     ) -> None:
-        super().__init__(window, history, inputs, clock)
+        super().__init__(window, history, inputs, clock, line=lambda: slot.engine.bundle.threshold)
         self._slot = slot
         self.seen: Seen | None = None
 

@@ -66,7 +66,7 @@ WHOLE = Month(
         Phase("broken sensor", 36, broken=True),
         Phase("repaired", 36),
     ),
-    called_normal=6,
+    called_normal=12,
 )
 
 

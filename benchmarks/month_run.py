@@ -132,8 +132,7 @@ class Operator:
         self._judge("normal", "all of that day")
 
     def _judge(self, verdict: Any, note: str) -> None:
-        for alert_id in self._called:
-            self._life.feedback.give(alert_id, verdict, note)
+        self._life.feedback.give_all([(alert_id, verdict, note) for alert_id in self._called])
 
 
 @dataclass(slots=True)

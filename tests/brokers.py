@@ -23,12 +23,12 @@ EVERYTHING = frozenset({"groups", "freeze", "restart", "aborted_transactions", "
 USER, PASSWORD = "det", "s3cret"
 
 
-def wait_until(true: Callable[[], object], seconds: float = 20.0, what: str = "") -> None:
+def wait_until(true: Callable[[], object], seconds: float = 60.0, what: str = "") -> None:
     """Poll a condition; fail when it does not become true in time."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or true}"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def free_port() -> int:
@@ -90,7 +90,7 @@ class Broker:
         producer.flush(30)
         producer.close()
 
-    def read(self, topic: str, count: int, seconds: float = 20.0) -> list[tuple[bytes, bytes]]:
+    def read(self, topic: str, count: int, seconds: float = 60.0) -> list[tuple[bytes, bytes]]:
         """Return (key, value) of the topic's records once there are ``count`` of them."""
         consumer = KafkaConsumer(bootstrap_servers=self.address, auto_offset_reset="earliest")
         found: list[tuple[bytes, bytes]] = []

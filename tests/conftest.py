@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", r"\w+_text is deprecated", DeprecationWarning)
     import kafka  # noqa: F401
 
+from benchmarks.daemons import Nursery
 from tests.brokers import EVERYTHING, NEEDED, Broker, real_kafka, tansu
 from tests.certificates import write_certificates
 from tests.plain import trained
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vaeiso_monitor.bundle import Bundle
+
+
+# What takes longest begins first, so that no worker is left with it when the others have ended.
+_LONGEST = ("test_crashes", "test_kafka_end_to_end", "test_app_lifecycle", "test_sources_kafka")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin."""
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +85,19 @@ def needs(broker: Broker) -> Callable[[str], None]:
         pytest.skip(f"needs a broker with {capability}: {NEEDED}")
 
     return require
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let children start sooner whose coverage is of no use: who is killed cannot tell it."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Starts daemons in half a second each."""
+    with closing(Nursery()) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

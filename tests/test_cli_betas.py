@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.plain import RECIPE, SCHEMA, config, documents, raw
-from vaeiso_monitor.bundle import BundleStore, StoreConfig
+from vaeiso_monitor.bundle import BundleStore, StoreConfig, beta_curve
 from vaeiso_monitor.cli import main
-from vaeiso_monitor.cli.betas import beta_curve, beta_table, training_in_words
+from vaeiso_monitor.cli.betas import beta_table, training_in_words
 from vaeiso_monitor.detector import train
 from vaeiso_monitor.records import Decoder
 

@@ -86,6 +86,19 @@ def test_it_may_be_given_again_and_changed(place):
     assert place.history.precision().judged == 1
 
 
+def test_many_are_given_at_once_and_the_last_on_an_alert_stands(place):
+    add(place.history, *range(1, 9))
+    given = [(name(n), "normal", "tests") for n in range(1, 6)]
+    given += [("cafe", "normal", ""), (name(7), "anomaly", ""), (name(5), "anomaly", "")]
+    judged = place.feedback.give_all(given)
+    assert [each.known for each in judged] == [True] * 5 + [False] + [True] * 2
+    assert sorted(place.admitted()) == [1.0, 2.0, 3.0, 4.0]
+    assert place.history.get(name(5)).verdict == "anomaly"
+    assert place.history.get(name(8)).verdict is None
+    assert (place.history.precision().judged, place.history.precision().confirmed) == (6, 2)
+    assert place.feedback.give_all([]) == []
+
+
 def test_an_unknown_alert_changes_nothing(place):
     judged = place.feedback.give("cafe", "normal")
     assert (judged.known, judged.changed) == (False, False)
@@ -111,7 +124,7 @@ def test_a_request_cut_short_is_completed_by_the_next_try(place, tmp_path):
     found = place.history.rows([name(7)])
     place.window.admit(found.records, found.nats, found.alert_ids)
     for request in spool.pending():
-        assert place.feedback.carry_out(request.body).changed
+        assert place.feedback.give(*checked(request.body)).changed
         spool.done(request)
     assert place.admitted() == [7.0]
     assert place.history.get(name(7)).verdict == "normal"
@@ -143,7 +156,7 @@ def test_a_window_that_cannot_be_written_leaves_the_verdict_open(place, tmp_path
 )
 def test_a_wrong_request_is_told_in_words(place, body, words):
     with pytest.raises(ValueError, match=words):
-        place.feedback.carry_out(body)
+        place.feedback.give(*checked(body))
 
 
 def test_a_right_request():

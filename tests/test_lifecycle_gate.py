@@ -13,6 +13,7 @@ from tests.plain import RECIPE, SCHEMA, documents, raw
 from vaeiso_monitor.bundle import Bundle
 from vaeiso_monitor.detector import train
 from vaeiso_monitor.lifecycle import Evidence, Gate, GateConfig, GateVerdict
+from vaeiso_monitor.lifecycle.gate_pair import remembered
 from vaeiso_monitor.model import TrainingConfig
 from vaeiso_monitor.records import Column, Decoder
 from vaeiso_monitor.types import Records
@@ -144,6 +145,28 @@ def test_an_alert_rate_above_the_budget_is_stopped(bundle: Bundle, better: Bundl
     assert "alert_rate" in failed(verdict)
 
 
+def test_fewer_alerts_than_the_champions_are_an_improvement(bundle: Bundle, better: Bundle) -> None:
+    """After a slow change the window holds records over the champion's line."""
+
+    def lowered(given: Bundle, quantile: float) -> Bundle:
+        line = float(np.quantile(given.threshold.knots, quantile))
+        return replace(given, threshold=replace(given.threshold, nats=line))
+
+    def rate(verdict: GateVerdict) -> bool:
+        return next(check.passed for check in verdict.checks if check.name == "alert_rate")
+
+    assert rate(judged(lowered(bundle, 0.5), lowered(better, 0.8)))
+    assert not rate(judged(lowered(bundle, 0.8), lowered(better, 0.5)))
+
+
+def test_the_verdict_says_how_many_records_were_over_the_line(
+    bundle: Bundle, better: Bundle
+) -> None:
+    verdict = judged(bundle, better, evidence=replace(EVIDENCE, over_line=1234))
+    assert verdict.sentence.endswith("; 1,234 of its records had lain over the alert line")
+    assert verdict.to_dict()["over_line"] == 1234
+
+
 def test_too_few_records_to_compare_on_are_no_ground_for_trust(
     bundle: Bundle, better: Bundle
 ) -> None:
@@ -168,3 +191,18 @@ def test_scores_are_compared_in_the_users_units(better: Bundle) -> None:
     )
     verdict = judged(better, other, DOUBTFUL)
     assert abs(verdict.figures["nats_difference"]) < 0.3
+
+
+def test_reference_records_that_nobody_can_have_learned_do_not_count(bundle: Bundle) -> None:
+    assert bundle.sample is not None
+    ledger = {"seen_quantiles": [1000.0, 2000.0, 3000.0]}
+    known = replace(bundle, summary={**bundle.summary, "training_set": ledger})
+    count = len(bundle.sample)
+    assert remembered(bundle, 2500.0) is bundle.sample
+    assert remembered(known, None) is known.sample
+    kept = remembered(known, 2500.0)
+    assert kept is not None
+    assert abs(len(kept) - count / 4) <= 1
+    assert kept.numbers[-1].tolist() == bundle.sample.numbers[-1].tolist()
+    forgotten = judged(known, known, evidence=replace(EVIDENCE, oldest=4000.0))
+    assert "reference" not in {check.name for check in forgotten.checks}

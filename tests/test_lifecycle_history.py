@@ -347,6 +347,7 @@ for number in range(10**9):
 """
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_process_that_is_killed_leaves_a_whole_history(tmp_path):
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,7 @@ def test_with_too_few_records_it_looks_again_soon(plant: Plant) -> None:
 
 def test_requests_are_carried_out_and_what_is_none_is_set_aside(plant: Plant) -> None:
     living = Living(plant)
+    plant.see(1000, seed=40)
     for kind, body in (
         ("retrain", {"adopt": False}),
         ("feedback", {"alert_id": "unknown", "verdict": "normal"}),
@@ -127,6 +129,22 @@ def test_requests_are_carried_out_and_what_is_none_is_set_aside(plant: Plant) ->
     assert living.spool.pending() == []
     assert len(list((plant.folder / "requests").glob("*.refused"))) == 2
     assert living.lifecycle.timer._scheduler.get_job("retrain_now") is not None
+
+
+def test_a_training_that_cannot_start_is_not_promised(plant: Plant) -> None:
+    living = Living(plant)
+    job = living.lifecycle.timer._scheduler.get_job
+    plant.see(20, seed=40)
+    said = living.lifecycle.ask_for_training()
+    assert not said["started"]
+    assert "of 300 records (retrain.min_records) are there" in said["words"]
+    assert job("retrain_now") is None
+    said = living.lifecycle.ask_for_training(adopt=True)
+    assert not said["started"]
+    assert "retrain.adopt_min_records" in said["words"]
+    plant.see(1000, seed=41)
+    assert living.lifecycle.ask_for_training()["started"]
+    assert job("retrain_now") is not None
 
 
 def test_a_new_regime_is_adopted_as_soon_as_enough_of_it_was_seen(plant: Plant) -> None:
@@ -151,6 +169,19 @@ def test_a_new_regime_is_adopted_as_soon_as_enough_of_it_was_seen(plant: Plant) 
     assert verdict["adopted"] is True
     living.lifecycle.adopt_if_shifted()  # not again at once, though the shift goes on
     assert plant.store.versions() == versions
+
+
+def test_a_second_adoption_learns_from_the_beginning_of_the_regime(plant: Plant) -> None:
+    living = Living(plant)
+    serving = plant.slot.engine.bundle
+    created = serving.created.timestamp()
+    assert living.lifecycle._adoptable_since() == created
+    ledger = {"adopted_since": datetime.fromtimestamp(created - 3600, UTC).isoformat()}
+    summary = {**serving.summary, "training_set": ledger}
+    plant.slot.engine.bundle = replace(serving, summary=summary)
+    assert living.lifecycle._adoptable_since() == created - 3600
+    plant.now = created + 86400
+    assert living.lifecycle._adoptable_since() == created
 
 
 def test_a_bent_ruler_is_told_and_retrained_once(plant: Plant) -> None:

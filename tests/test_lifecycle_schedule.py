@@ -87,5 +87,5 @@ def test_an_error_ends_a_job_and_not_the_clock() -> None:
     finally:
         timer.close()
     shown = generate_latest(telemetry.registry).decode()
-    assert 'vaeiso_lifecycle_errors_total{job="breaks"} 1.0' in shown
+    assert 'vaeiso_lifecycle_errors_total{task="breaks"} 1.0' in shown
     assert "vaeiso_scheduler_alive 0.0" in shown

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.daemons import trainers, until
 from tests.plain import RECIPE, SCHEMA, documents, raw
 from vaeiso_monitor.lifecycle import (
     ChildTrainer,
@@ -69,6 +69,7 @@ def test_the_child_trains_what_would_be_trained_here(tmp_path: Path, records: Re
     np.testing.assert_array_equal(here.model.weights.numpy(), bundle.model.weights.numpy())
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_deadline_a_memory_cap_and_a_stop_end_it(tmp_path: Path, records: Records) -> None:
     for config, stop, words in (
         (TrainerConfig(deadline_seconds=0.5), False, "longer than trainer.deadline_seconds = 0.5"),
@@ -90,13 +91,14 @@ def test_records_that_cannot_be_trained_on_are_told(tmp_path: Path, records: Rec
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_child_that_is_killed_is_told_and_leaves_nothing(
     tmp_path: Path, records: Records
 ) -> None:
     """At whatever moment: between its start and its first steps."""
     me = os.getpid()
     for delay in np.random.default_rng(4).uniform(0.0, 4.0, size=3):
-        killer = threading.Timer(delay, lambda: [os.kill(p, signal.SIGKILL) for p in children(me)])
+        killer = threading.Timer(delay, lambda: [os.kill(p, signal.SIGKILL) for p in trainers(me)])
         killer.start()
         with pytest.raises(TrainingFailed, match="killed by signal 9"):
             trainer(tmp_path).train(
@@ -106,57 +108,32 @@ def test_a_child_that_is_killed_is_told_and_leaves_nothing(
         assert left_in(tmp_path) == []
 
 
-def children(parent: int) -> list[int]:
-    """Return the processes that ``parent`` started to train."""
-    return [child for child, its_parent in running().items() if its_parent == parent]
-
-
-def running() -> dict[int, int]:
-    """Return the processes that train, each with its parent."""
-    found = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-            words = (status.parent / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"vaeiso_monitor.lifecycle.child" in words:
-            found[int(status.parent.name)] = int(fields[1])
-    return found
-
-
 _PARENT = """
 import sys
 from pathlib import Path
-from tests.plain import SCHEMA, documents, raw
-from tests.test_lifecycle_trainer import ENDLESS
+from dataclasses import replace
+from tests.plain import RECIPE, SCHEMA, documents, raw
 from vaeiso_monitor.lifecycle import ChildTrainer, TrainerConfig, TrainingSet
+from vaeiso_monitor.model import TrainingConfig
 from vaeiso_monitor.records import Decoder
 
+ENDLESS = replace(RECIPE, training=TrainingConfig(max_steps=100_000_000, patience=1.0))
 records = Decoder(SCHEMA).decode(raw(list(documents(300))))[0]
 trainer = ChildTrainer(TrainerConfig(), SCHEMA, Path(sys.argv[1]) / "training")
 trainer.train(TrainingSet(records), ENDLESS, report=lambda _: None, stop=lambda: False)
 """
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_child_goes_with_its_parent_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", _PARENT, str(tmp_path)]) as parent:
         try:
-            child = _until(lambda: children(parent.pid))[0]
+            child = until(lambda: trainers(parent.pid), "it trains")[0]
             begun = tmp_path / "training"
-            _until(lambda: any(begun.glob("*/errors.log")))
+            until(lambda: any(begun.glob("*/errors.log")), "the training begins")
         finally:
             parent.kill()
-    _until(lambda: child not in running())
+    until(lambda: not Path(f"/proc/{child}/exe").exists(), "the child goes")
     assert left_in(tmp_path)
     trainer(tmp_path).clean()
     assert not (tmp_path / "training").exists()
-
-
-def _until(holds):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if found := holds():
-            return found
-        time.sleep(0.02)
-    pytest.fail("it did not happen in time")

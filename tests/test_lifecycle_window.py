@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from vaeiso_monitor.detect import calibrate
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.lifecycle.window import Window, WindowConfig
 from vaeiso_monitor.lifecycle.window_rows import fingerprints
@@ -72,6 +73,27 @@ def opened(folder, clock, seed=0, schema=SCHEMA, **config):
 
 def segments(folder, ending="parquet"):
     return sorted((folder / "window").glob(f"*.{ending}"))
+
+
+@pytest.mark.parametrize("let_in", [True, False])
+def test_of_those_over_the_line_some_are_let_in_and_counted(tmp_path, clock, let_in):
+    window = opened(tmp_path, clock, let_in_over_line=let_in)
+    line = calibrate(np.random.default_rng(0).gamma(4, 3, 5000), 0.05)
+    nats = np.random.default_rng(1).gamma(4, 3, 4000)
+    over = line.anomalous(nats)
+    for start in range(0, 4000, 100):
+        part = slice(start, start + 100)
+        window.keep(records(100, start), nats[part], over[part], line)
+    look, sample = window.snapshot(), window.unfiltered()
+    counted = look.ledger.over_line
+    assert (counted > 0.4 * over.sum()) if let_in else (counted == 0)
+    assert counted == look.let_in.sum() == look.anomalous.sum() == sample.let_in.sum()
+    assert len(look) == 4000 - over.sum() + counted
+    assert (sample.anomalous == over).all()
+    assert set(look.origins) == {None}
+    window.close()
+    again = opened(tmp_path, clock).snapshot()
+    assert (again.let_in == look.let_in).all()
 
 
 def test_keeps_normal_records_as_they_are_and_a_sample_of_all(tmp_path, clock):

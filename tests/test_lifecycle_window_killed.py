@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 UNBOUNDED, BOUNDED = 100_000, 300
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_process_that_is_killed_leaves_a_whole_window(tmp_path):
     """Nothing written is lost, nothing is there twice, nothing is torn; thinned or not."""
     program = [sys.executable, "-m", "tests.killed_window", str(tmp_path)]

@@ -109,7 +109,7 @@ def test_the_report_is_json():
 
 def test_the_same_seed_gives_the_same_weights():
     first, second, other = (
-        fit(plane(100), SMALL, brief(seed=seed), device=CPU) for seed in (1, 1, 2)
+        fit(plane(100), SMALL, brief(seed=seed, max_steps=30), device=CPU) for seed in (1, 1, 2)
     )
     assert torch.equal(first.model.weights, second.model.weights)
     assert np.array_equal(first.held_out_rows, second.held_out_rows)
@@ -139,14 +139,14 @@ def test_annealing_settles_each_latent_on_its_own_axis():
 
 
 def test_all_members_are_returned_at_their_best():
-    result = fit(plane(400), SMALL, brief(), device=CPU)
+    result = fit(plane(400), SMALL, brief(max_steps=30), device=CPU)
     assert result.members.betas == SMALL.betas
     assert torch.equal(result.members.member(result.report.winner).weights, result.model.weights)
 
 
 def test_members_do_not_disturb_each_other():
     x = plane(100)
-    training = brief(race=False, patience=9.0)
+    training = brief(race=False, patience=9.0, max_steps=40)
     together = fit(x, SMALL, training, device=CPU).report
     for i, beta in enumerate(SMALL.betas):
         alone = fit(x, ModelConfig(beta=beta, hidden=(12,), latent_dim=2), training, device=CPU)
@@ -222,16 +222,16 @@ def test_training_ends_when_a_round_gains_nothing():
 
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_few_records_train(count):
-    result = fit(plane(count), SMALL, brief(), device=CPU)
+    result = fit(plane(count), SMALL, brief(max_steps=30), device=CPU)
     assert result.held_out_rows.tolist() == list(range(count))
     assert np.isfinite(member_of(result.report).held_out_nats)
-    whole = fit(plane(count), SMALL, brief(folds_below=0), device=CPU)
+    whole = fit(plane(count), SMALL, brief(folds_below=0, max_steps=30), device=CPU)
     assert 1 <= len(whole.held_out_rows) < count
 
 
 def test_of_few_records_every_one_is_held_out_once():
     x = plane(60)
-    result = fit(x, SMALL, brief(), device=CPU)
+    result = fit(x, SMALL, brief(max_steps=40), device=CPU)
     report = result.report
     assert (report.folds, report.rows, report.held_out_rows) == (5, 60, 60)
     rows = np.concatenate([fold.held_out_rows for fold in result.folds])
@@ -254,10 +254,10 @@ def test_the_folds_are_kept_as_they_were_when_they_were_best_together():
 
 def test_the_model_of_all_records_is_trained_for_as_long_as_was_best():
     x = bent(100)
-    training = brief(max_steps=90, first_round=30, patience=9.0, race=False)
+    training = brief(max_steps=30, first_round=10, patience=9.0, race=False)
     result = fit(x, SMALL, training, device=CPU)
     steps = [member.best_step for member in result.report.members]
-    assert max(steps) > 30  # beyond the first round
+    assert max(steps) > 10  # beyond the first round
 
     fitted = np.arange(100)
     task = Task(torch.from_numpy(x), partings(100, training), SMALL, training, None)
@@ -313,7 +313,7 @@ def test_too_few_records_are_told_in_words(count, columns, said):
 
 def test_constant_records_train():
     x = np.full((50, 3), 2.5, dtype=np.float32)
-    result = fit(x, SMALL, brief(max_steps=600), device=CPU)
+    result = fit(x, SMALL, brief(), device=CPU)
     draws = torch.zeros(1, 2)
     with torch.no_grad():
         normal = objective.nats(result.model, torch.from_numpy(x[:1]), draws)

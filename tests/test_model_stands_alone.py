@@ -24,6 +24,7 @@ scorer = Scorer(model, ScoringConfig(), device)
 assert np.isfinite(scorer.score(x)).all()
 scorer.close()
 isometry(model, x)
+assert "torch._dynamo" not in sys.modules, "it loads torch's compiler, as dear as torch itself"
 print("stands alone")
 """
 

@@ -95,6 +95,7 @@ def inputs_report():
 
 
 def tell_everything(telemetry):
+    telemetry.limits(8 << 30, 2.0)
     telemetry.records_received("kafka", "plant", 100, 5_000)
     telemetry.records_rejected({RejectReason.NOT_JSON: 3})
     telemetry.batch_scored(scored(97, 2, 1))
@@ -102,6 +103,8 @@ def tell_everything(telemetry):
     telemetry.source_connected("kafka", connected=True)
     telemetry.source_failures("kafka", 1)
     telemetry.constants_departed(2)
+    telemetry.columns(["a"])
+    telemetry.anomalies_blamed({"a": 1})
     telemetry.sink_connected("stdout", connected=True)
     telemetry.alerts_sent("stdout", 3)
     telemetry.dead_letters_sent("file", 3, "failed")
@@ -169,7 +172,8 @@ def test_names_follow_prometheus_practice(metric):
     assert metric.name.endswith("_total") == (metric.kind == "counter")
     assert metric.name.endswith("_info") == (metric.kind == "info")
     assert metric.meaning.endswith(".")
-    assert not metric.values or len(metric.labels) == 1
+    assert all(len(labels) == len(metric.labels) for labels in metric.at_first)
+    assert not {"job", "instance"} & set(metric.labels)  # these a scrape puts on every series
     assert bool(metric.buckets) == (metric.kind == "histogram")
     assert list(metric.buckets) == sorted(set(metric.buckets))
     if metric.kind == "age":

@@ -239,6 +239,8 @@ class Pipeline:
                 criticals=severities["critical"],
             )
         )
+        blamed = Counter(alert.features[0].name for alert in alerts if alert.features)
+        self._telemetry.anomalies_blamed(blamed)
         encoder = flight.engine.bundle.encoder
         if encoder.dropped:
             departed = int(np.count_nonzero(encoder.departures(scored.records)))

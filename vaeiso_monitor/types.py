@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,6 +206,14 @@ class Message(Protocol):
 
     def to_text(self) -> str:
         """Return a few readable lines for a terminal."""
+
+
+@runtime_checkable
+class Refreshed(Protocol):
+    """A sink whose messages stand for a while and have to be sent again as long as they hold."""
+
+    def refresh(self) -> None:
+        """Send again what is due; called every few seconds, by another thread than delivers."""
 
 
 class Sink(Protocol):

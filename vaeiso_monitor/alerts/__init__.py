@@ -5,6 +5,7 @@ from vaeiso_monitor.alerts.config import AlertsConfig, DeadLettersConfig
 from vaeiso_monitor.alerts.dead_letter import DeadLetter, dead_letter
 from vaeiso_monitor.alerts.drift import DriftAlert
 from vaeiso_monitor.alerts.episodes import Episodes, Told
+from vaeiso_monitor.alerts.json_schema import message_schema
 from vaeiso_monitor.alerts.regime_shift import RegimeAction, RegimeShift
 from vaeiso_monitor.alerts.summary import Summary
 from vaeiso_monitor.alerts.tally import Blame, Worst
@@ -30,4 +31,5 @@ __all__ = [
     "Worst",
     "alert_id",
     "dead_letter",
+    "message_schema",
 ]

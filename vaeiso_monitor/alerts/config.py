@@ -7,7 +7,12 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
-from vaeiso_monitor.sinks import FileSinkConfig, SinkConfig, StdoutSinkConfig
+from vaeiso_monitor.sinks import (
+    AlertmanagerSinkConfig,
+    FileSinkConfig,
+    SinkConfig,
+    StdoutSinkConfig,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +38,9 @@ class DeadLettersConfig:
     """Where records go that do not fit the schema (``[[dead_letters.sinks]]``)."""
 
     sinks: tuple[SinkConfig, ...] = (FileSinkConfig(path="state/dead_letters.jsonl"),)
+
+    def __post_init__(self) -> None:
+        """Refuse a sink that takes alerts only."""
+        if any(isinstance(sink, AlertmanagerSinkConfig) for sink in self.sinks):
+            msg = "sinks: Alertmanager takes alerts, no dead letters"
+            raise ValueError(msg)

@@ -15,26 +15,35 @@ from prometheus_client import CollectorRegistry
 
 from vaeiso_monitor import __version__
 from vaeiso_monitor.alerts import AlertWriter, Episodes
+from vaeiso_monitor.app.face import Face
 from vaeiso_monitor.app.joints import Daemon, Joints
 from vaeiso_monitor.app.reload import Reload
-from vaeiso_monitor.app.requests import Requests
 from vaeiso_monitor.app.stop import Stop, stopped_by_signals
-from vaeiso_monitor.bundle import BundleStore, Engine
+from vaeiso_monitor.bundle import BundleStore, Engine, portrait_of
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.lifecycle import ColdStart, Reporter, Slot, owned
 from vaeiso_monitor.pipeline import Pipeline
-from vaeiso_monitor.sinks import open_sinks
+from vaeiso_monitor.sinks import FanOut, open_sinks
 from vaeiso_monitor.sources import open_source
-from vaeiso_monitor.telemetry import ModelFacts, State, Status, Telemetry, configure_logging
-from vaeiso_monitor.web import serve, web_app
+from vaeiso_monitor.telemetry import (
+    ModelFacts,
+    State,
+    Status,
+    Telemetry,
+    configure_logging,
+    cpu_limit_cores,
+    memory_limit_bytes,
+)
+from vaeiso_monitor.types import Refreshed
 
 if TYPE_CHECKING:
     from vaeiso_monitor.bundle import Bundle
     from vaeiso_monitor.settings import Settings
-    from vaeiso_monitor.types import Polled, Source
+    from vaeiso_monitor.types import Polled, Sink, Source
 
 log = structlog.get_logger(__name__)
 
+_TELL_SECONDS = 5.0
 _COLLECT_AFTER = 30_000  # new objects; a batch makes some thousands that go again by themselves
 
 
@@ -75,26 +84,18 @@ class _Daemon:
         self._config_file = config_file
         self._device = settings.torch_device()
         self._telemetry = _telemetry(self._device)
+        self._telemetry.columns(column.name for column in settings.record_schema.columns)
         self._store = BundleStore(settings.store)
         self._slot = Slot()
-        self._requests = Requests()
+        self._face = Face(settings, self._store, self._slot, self._telemetry)
+        self._sinks: tuple[Sink, ...] = ()
         if (bundle := self._store.current()) is not None:
             self._serve(bundle)
 
     def listen(self, stack: ExitStack) -> str | None:
         """Start the web server, if there is to be one, and return its URL."""
         stack.callback(self._slot.close)
-        telemetry, config = self._telemetry, self._settings.server
-        web = web_app(
-            telemetry.status,
-            telemetry.registry,
-            stall_seconds=config.stall_seconds,
-            requests=self._requests,
-        )
-        url = stack.enter_context(serve(web, config)).url
-        if url is not None:
-            log.info("listening", url=url)
-        return url
+        return self._face.listen(stack)
 
     def work(self, stack: ExitStack) -> Status:
         """Train the first bundle where none serves, then score until the end."""
@@ -108,6 +109,7 @@ class _Daemon:
 
     def _work(self, stack: ExitStack) -> None:
         joints = self._join(stack)
+        self._face.remember(joints.memory, stack)
         source = self._open_source(stack)
         pipeline = self._pipeline(stack, source, joints)
         held: Iterable[Polled] = ()
@@ -141,6 +143,10 @@ class _Daemon:
         """Let the lifecycle run beside the block."""
         with closing(joints.lifecycle) as lifecycle:
             lifecycle.start()
+            turned = self._telemetry.lifecycle.scheduler_turned
+            lifecycle.timer.every(_TELL_SECONDS, "heartbeat", turned)
+            lifecycle.timer.every(_TELL_SECONDS, "sinks", self._tell_of_sinks)
+            lifecycle.timer.every(_TELL_SECONDS, "refresh", self._refresh_sinks)
             if self._config_file is not None and self._settings.reload.enabled:
                 reload = Reload(
                     self._config_file,
@@ -150,7 +156,7 @@ class _Daemon:
                 )
                 every = self._settings.reload.interval_seconds
                 lifecycle.timer.every(every, "config", reload.look)
-            with self._requests.open(lifecycle):
+            with self._face.living(lifecycle):
                 yield
 
     def _apply(self, settings: Settings, joints: Joints) -> None:
@@ -166,12 +172,20 @@ class _Daemon:
 
     def _pipeline(self, stack: ExitStack, source: Source, joints: Joints) -> Pipeline:
         settings, telemetry = self._settings, self._telemetry
-        alerts = open_sinks(settings.alerts.sinks, _counting(telemetry.alerts_sent))
+        alerts = open_sinks(
+            settings.alerts.sinks,
+            _counting(telemetry.alerts_sent),
+            quiet_seconds=settings.alerts.cooldown_seconds,
+            folder=self._folder,
+        )
         stack.enter_context(closing(alerts))
         dead_letters = open_sinks(
             settings.dead_letters.sinks, _counting(telemetry.dead_letters_sent)
         )
         stack.enter_context(closing(dead_letters))
+        self._sinks = (*alerts.sinks, *dead_letters.sinks)
+        _from_nothing(telemetry.alerts_sent, alerts)
+        _from_nothing(telemetry.dead_letters_sent, dead_letters)
         return Pipeline(
             settings.pipeline,
             source=source,
@@ -216,9 +230,21 @@ class _Daemon:
             raise ConfigError(msg)
         self._slot.put(Engine(bundle, self._device, schema))
 
+    def _tell_of_sinks(self) -> None:
+        """Say how the sinks stand, also while the loop waits for one that takes nothing."""
+        for sink in self._sinks:
+            self._telemetry.sink_connected(sink.name, sink.connected())
+
+    def _refresh_sinks(self) -> None:
+        """Let the sinks send again what still holds."""
+        for sink in self._sinks:
+            if isinstance(sink, Refreshed):
+                sink.refresh()
+
     def _tell_what_serves(self, engine: Engine) -> None:
         threshold = engine.bundle.threshold
         self._telemetry.model_serving(_facts(engine))
+        self._telemetry.overview.serving(portrait_of(engine.bundle))
         self._telemetry.state_changed(State.RUNNING)
         log.info("serving", version=engine.bundle.version, threshold_nats=round(threshold.nats, 2))
         if threshold.note:
@@ -242,12 +268,14 @@ def _seldom_collecting() -> Iterator[None]:
 
 
 def _telemetry(device: torch.device) -> Telemetry:
-    return Telemetry(
+    telemetry = Telemetry(
         CollectorRegistry(),
         version=__version__,
         torch_version=torch.__version__,
         gpu_memory=torch.cuda.memory_allocated if device.type == "cuda" else None,
     )
+    telemetry.limits(memory_limit_bytes(), cpu_limit_cores())
+    return telemetry
 
 
 def _facts(engine: Engine) -> ModelFacts:
@@ -262,6 +290,13 @@ def _facts(engine: Engine) -> ModelFacts:
         alert_budget=bundle.threshold.budget,
         threshold_note=bundle.threshold.note,
     )
+
+
+def _from_nothing(tell: Callable[..., None], sinks: FanOut) -> None:
+    """Show a scrape the counts of each sink before the first, or nobody sees the first failure."""
+    for sink in sinks.sinks:
+        tell(sink.name, 0, "delivered")
+        tell(sink.name, 0, "failed")
 
 
 def _counting(tell: Callable[..., None]) -> Callable[[str, int, bool], None]:

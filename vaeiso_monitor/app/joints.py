@@ -58,6 +58,7 @@ class Memory:
     window: Window
     history: AlertHistory
     regime: RegimeWatch
+    checks: DriftHistory
     ruler: IsometryDrift
     inputs: InputDrift
     keeper: Keeper
@@ -69,7 +70,7 @@ class Joints:
     def __init__(self, daemon: Daemon, folder: Path, stack: ExitStack) -> None:
         settings = daemon.settings
         self._device = daemon.device
-        self.memory = _memory(settings, daemon.telemetry, folder, stack)
+        self.memory = _memory(daemon, folder, stack)
         self._trainer = ChildTrainer(settings.trainer, settings.record_schema, folder / "training")
         self._trainer.clean()
         swap = _swap(daemon)
@@ -126,7 +127,8 @@ class Joints:
         )
 
 
-def _memory(settings: Settings, telemetry: Telemetry, folder: Path, stack: ExitStack) -> Memory:
+def _memory(daemon: Daemon, folder: Path, stack: ExitStack) -> Memory:
+    settings, telemetry, slot = daemon.settings, daemon.telemetry, daemon.slot
     schema = settings.record_schema
     window = stack.enter_context(
         closing(Window(settings.window, schema, folder / "window", telemetry=telemetry.window))
@@ -141,7 +143,8 @@ def _memory(settings: Settings, telemetry: Telemetry, folder: Path, stack: ExitS
     checks = DriftHistory(folder / "drift.json")
     ruler = IsometryDrift(settings.drift.isometry, checks, telemetry.drift)
     inputs = InputDrift(settings.drift.inputs, checks, telemetry.drift)
-    return Memory(window, history, regime, ruler, inputs, Keeper(window, history, inputs))
+    keeper = Keeper(window, history, inputs, line=lambda: slot.engine.bundle.threshold)
+    return Memory(window, history, regime, checks, ruler, inputs, keeper)
 
 
 def _swap(daemon: Daemon) -> Swap:

@@ -35,6 +35,10 @@ class Requests:
         """Put a verdict on an alert; raise TransientError while that is not possible."""
         return self._living.judge(alert_id, verdict, note).to_dict()
 
+    def living(self) -> bool:
+        """Say whether anybody can be asked."""
+        return self._lifecycle is not None
+
     @property
     def _living(self) -> Lifecycle:
         if self._lifecycle is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from vaeiso_monitor.detect.stability import BINS, stability_index
 
@@ -224,7 +224,7 @@ def _by_chance(
     found = 2 * mean**2 / np.maximum(variance, 1e-12)
     found[:, :-1] = np.minimum(found[:, :-1], found[:, 1:])
     degrees = np.minimum(np.maximum(found, _FEWEST_DEGREES), most)
-    return np.asarray(known * chi2.isf(_RARE, degrees) / degrees)
+    return np.asarray(known * chdtri(degrees, _RARE) / degrees)
 
 
 def _beyond(values: NDArray[np.float64] | None, fractions: NDArray[np.float64]) -> list[float]:

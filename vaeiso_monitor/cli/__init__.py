@@ -8,6 +8,7 @@ import typer
 
 from vaeiso_monitor import __version__
 from vaeiso_monitor.cli.check import check
+from vaeiso_monitor.cli.dashboards import dashboards
 from vaeiso_monitor.cli.demo import demo
 from vaeiso_monitor.cli.explain import explain
 from vaeiso_monitor.cli.feedback import feedback
@@ -16,7 +17,9 @@ from vaeiso_monitor.cli.isometry import isometry
 from vaeiso_monitor.cli.models import models
 from vaeiso_monitor.cli.reproduce import reproduce
 from vaeiso_monitor.cli.retrain import retrain
+from vaeiso_monitor.cli.rules import rules
 from vaeiso_monitor.cli.run import run
+from vaeiso_monitor.cli.schema import schema
 from vaeiso_monitor.cli.score import score
 from vaeiso_monitor.cli.terminal import complain
 from vaeiso_monitor.cli.train import train
@@ -37,6 +40,9 @@ app = typer.Typer(
 )
 for verb in (demo, init, check, run, train, score, explain, feedback, retrain, isometry):
     app.command()(verb)
+app.command()(rules)
+app.command()(dashboards)
+app.command()(schema)
 app.add_typer(models)
 app.add_typer(reproduce)
 

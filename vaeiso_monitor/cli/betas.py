@@ -16,21 +16,6 @@ _ENDS = {
 }
 
 
-def beta_curve(training: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each beta that was tried, in rising order, from a training report."""
-    rows = [
-        {
-            "beta": member["beta"],
-            "held_out_nats": member["held_out_nats"],
-            "best_step": member["best_step"],
-            "stopped": member["stopped"],
-            "winner": i == training.get("winner"),
-        }
-        for i, member in enumerate(training["members"])
-    ]
-    return sorted(rows, key=lambda row: row["beta"])
-
-
 def beta_table(curve: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Return for each beta its name, and its nats with a bar: how far it is from the best."""
     found = [row["held_out_nats"] for row in curve if row["held_out_nats"] is not None]

@@ -71,9 +71,21 @@ def _plan(settings: Settings) -> dict[str, Any]:
         "alert_budget": f"{settings.threshold.alert_budget:g} of normal records",
         "alerts": "; ".join(_describe(sink) for sink in settings.alerts.sinks),
         "dead_letters": "; ".join(_describe(sink) for sink in settings.dead_letters.sinks),
-        "server": f"http://{server.host}:{server.port}" if server.enabled else "none",
+        "server": _served(settings) if server.enabled else "none",
         "device": str(settings.torch_device()),
     }
+
+
+def _served(settings: Settings) -> str:
+    server = settings.server
+    scheme = "http" if server.tls_cert_file is None else "https"
+    tokens = {
+        "read": server.read_token_file or server.read_token_env,
+        "write": server.write_token_file or server.write_token_env,
+    }
+    named = " and ".join(right for right, token in tokens.items() if token)
+    guard = f"a token to {named}" if named else "for this machine alone"
+    return f"{scheme}://{server.host}:{server.port}, {guard}"
 
 
 def _describe(config: Any) -> str:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vaeiso_monitor.cli.betas import beta_curve, beta_table, draw, training_in_words
+from vaeiso_monitor.cli.betas import beta_table, draw, training_in_words
 from vaeiso_monitor.cli.compare import compare
 from vaeiso_monitor.cli.isometry import modes_in_words
 from vaeiso_monitor.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
@@ -73,6 +73,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one bundle: how it was trained, its alert line, and its latents."""
+    from vaeiso_monitor.bundle import beta_curve
+
     store = _store(config)
     bundle = store.load(version)
     facts = {
@@ -122,19 +124,10 @@ def _row(store: BundleStore, version: str) -> dict[str, Any]:
 
 
 def _facts(store: BundleStore, bundle: Bundle) -> dict[str, Any]:
-    return {
-        "version": bundle.version,
-        "serving": bundle.version == store.serving(),
-        "created": bundle.created.isoformat(),
-        "records": bundle.summary["records"],
-        "beta": bundle.model.betas[0],
-        "latent_dim": bundle.model.latent_dim,
-        "held_out_nats": bundle.summary["held_out_nats"],
-        "threshold_nats": bundle.threshold.nats,
-        "alert_budget": bundle.threshold.budget,
-        "isometry_healthy": bundle.isometry_healthy,
-        "accepted": (store.verdict(bundle.version) or {}).get("accepted"),
-    }
+    from vaeiso_monitor.bundle import facts_of
+
+    facts = facts_of(bundle, store.verdict(bundle.version))
+    return {"version": bundle.version, "serving": bundle.version == store.serving()} | facts
 
 
 def _shown(bundle: Bundle, facts: dict[str, Any]) -> Table:

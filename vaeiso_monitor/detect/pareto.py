@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -102,4 +102,4 @@ def _likeliest_scale(y: NDArray[np.float64], shape: float) -> float:
         return float(np.mean((1 + shape) * y / (math.exp(log_scale) + shape * y)) - 1)
 
     low, high = math.log(y[0]) - 1, math.log(y[-1]) + 1
-    return math.exp(brentq(slope, low, high, xtol=1e-10))
+    return math.exp(scipy.optimize.brentq(slope, low, high, xtol=1e-10))

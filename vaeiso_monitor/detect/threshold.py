@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy.stats import beta as beta_law
+from scipy.special import betaincinv
 
 from vaeiso_monitor.detect.pareto import Pareto, fit_pareto
 from vaeiso_monitor.errors import BundleError
@@ -77,8 +77,8 @@ class Threshold:
     def rate_interval(self) -> tuple[float, float]:
         """The 95 % interval of the true alert rate that so many held-out records leave open."""
         above = self.budget * (self.records + 1)
-        law = beta_law(above, self.records + 1 - above)
-        return float(law.ppf(0.025)), float(law.ppf(0.975))
+        low, high = betaincinv(above, self.records + 1 - above, [0.025, 0.975])
+        return float(low), float(high)
 
     def anomalous(self, nats: ArrayLike) -> NDArray[np.bool_]:
         """Return for each score whether it is over the line; what is not a number is."""

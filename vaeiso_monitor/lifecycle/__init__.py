@@ -1,5 +1,6 @@
 """How a model comes to serve: the slot it serves from, and the first training."""
 
+from vaeiso_monitor.lifecycle.child_trainer import ChildTrainer
 from vaeiso_monitor.lifecycle.cold_start import (
     ColdStart,
     ColdStartConfig,
@@ -20,14 +21,16 @@ from vaeiso_monitor.lifecycle.evidence import gathered
 from vaeiso_monitor.lifecycle.feedback import Feedback, Judged, checked
 from vaeiso_monitor.lifecycle.gate import Evidence, Gate, GateConfig
 from vaeiso_monitor.lifecycle.gate_verdict import Check, GateVerdict
-from vaeiso_monitor.lifecycle.history import AlertHistory, HistoryConfig
+from vaeiso_monitor.lifecycle.history import AlertHistory
+from vaeiso_monitor.lifecycle.history_config import HistoryConfig
 from vaeiso_monitor.lifecycle.history_reader import HistoryReader
 from vaeiso_monitor.lifecycle.history_rows import AlertedRows, Page, Precision, StoredAlert, Verdict
 from vaeiso_monitor.lifecycle.input_drift import InputDrift
 from vaeiso_monitor.lifecycle.isometry_drift import IsometryDrift
 from vaeiso_monitor.lifecycle.keeper import Keeper
 from vaeiso_monitor.lifecycle.ledger import Ledger
-from vaeiso_monitor.lifecycle.lifecycle import Lifecycle, Parts
+from vaeiso_monitor.lifecycle.lifecycle import Lifecycle
+from vaeiso_monitor.lifecycle.parts import Parts
 from vaeiso_monitor.lifecycle.regime import RegimeConfig, RegimeEvent, RegimeWatch
 from vaeiso_monitor.lifecycle.retraining import Outcome, Retraining, Terms
 from vaeiso_monitor.lifecycle.rows import taken
@@ -36,7 +39,6 @@ from vaeiso_monitor.lifecycle.slot import Slot
 from vaeiso_monitor.lifecycle.spool import REQUESTS, Request, Spool
 from vaeiso_monitor.lifecycle.swap import Swap
 from vaeiso_monitor.lifecycle.trainer import (
-    ChildTrainer,
     Effort,
     LocalTrainer,
     Trainer,

@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vaeiso_monitor.lifecycle.gate import Evidence, GateConfig
+from vaeiso_monitor.lifecycle.joined import with_sample
 from vaeiso_monitor.lifecycle.rows import taken
 from vaeiso_monitor.lifecycle.trainer import TrainingSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vaeiso_monitor.lifecycle.ledger import Ledger
+    from vaeiso_monitor.lifecycle.joined import NormalNow, Snapshot
     from vaeiso_monitor.types import Records
 
 _RUNS = 20
+_PARTS = np.linspace(0.0, 1.0, 65)
 _ALERTED, _UNFILTERED = 500, 5000
 _NEIGHBOURS = 200
+_FEWEST_NEIGHBOURS = 20
 _OUTSTANDING = 4.0  # quartile distances above the median; of normal scores 2 in 10 million are
-
-
-class Snapshot(Protocol):
-    """Records seen lately, oldest first, and when (Unix seconds, float64 [n])."""
-
-    @property
-    def records(self) -> Records:
-        """The records."""
-
-    @property
-    def seen(self) -> NDArray[np.float64]:
-        """When each was scored."""
-
-    @property
-    def nats(self) -> NDArray[np.float64]:
-        """What each cost then."""
-
-    @property
-    def origins(self) -> Sequence[str | None]:
-        """The alert of those that a person called normal."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """Where they come from."""
 
 
 class Past(Protocol):
@@ -59,20 +38,30 @@ class Past(Protocol):
 
 
 class Alerted(Protocol):
-    """Records that raised alerts."""
+    """Records that raised alerts, when (Unix seconds, float64 [n]), and what each cost then."""
 
     @property
     def records(self) -> Records:
         """The records."""
 
+    @property
+    def seen(self) -> NDArray[np.float64]:
+        """When each was scored."""
+
+    @property
+    def nats(self) -> NDArray[np.float64]:
+        """What each cost then."""
+
 
 class AlertedPast(Protocol):
     """Whoever remembers the alerts."""
 
-    def recent_rows(self, limit: int, before: float | None = None) -> Alerted:
+    def recent_rows(
+        self, limit: int, before: float | None = None, severity: str | None = None
+    ) -> Alerted:
         """Return the records of the latest alerts, those judged normal left out.
 
-        With ``before`` only of earlier ones.
+        With ``before`` only of earlier ones, with ``severity`` only of one kind.
         """
 
 
@@ -91,30 +80,64 @@ def gathered(
     *,
     champion_since: float,
     adopt_since: float | None = None,
+    normal_now: NormalNow | None = None,
 ) -> Material:
     """Split what is remembered into what a candidate learns from and what it is judged on.
 
+    What alerted once and is ``normal_now`` to the serving model is learned from as well.
     To adopt a new regime, only what was seen since it began counts, anomalous or not, but for what
     stands out even there; and what was an anomaly before it must be found still.
     """
-    unfiltered = past.unfiltered(champion_since if adopt_since is None else adopt_since)
-    source = past.snapshot() if adopt_since is None else unfiltered
+    sample = past.unfiltered()
+    if adopt_since is None:
+        source = with_sample(past.snapshot(), sample, normal_now)
+    else:
+        source = past.unfiltered(adopt_since)
     held = held_out(source, gate, champion_since if adopt_since is None else 0.0)
     learned = np.ones(len(source.seen), dtype=bool)
     learned[held] = False
     ledger = {**source.ledger.to_dict(), "held_out_for_the_gate": len(held)}
+    if learned.any():
+        ledger["seen_quantiles"] = np.quantile(source.seen[learned], _PARTS).round(3).tolist()
     if adopt_since is not None:
         outstanding = standing_out(source.nats)
+        ledger["adopted_since"] = datetime.fromtimestamp(adopt_since, UTC).isoformat()
         ledger["left_out_standing_out"] = int((outstanding & learned).sum())
         learned &= ~outstanding
-    few = np.linspace(0, len(unfiltered.seen) - 1, min(_UNFILTERED, len(unfiltered.seen)))
+        held = held[~outstanding[held]]
+    earlier = None
+    if adopt_since is not None:
+        earlier = alerts.recent_rows(_ALERTED, adopt_since, "critical").records
     evidence = Evidence(
         recent=taken(source.records, held),
-        alerted=alerts.recent_rows(_ALERTED).records,
-        unfiltered=taken(unfiltered.records, few.astype(np.int64)),
-        earlier=alerts.recent_rows(_ALERTED, adopt_since).records if adopt_since else None,
+        alerted=_remarkable(alerts.recent_rows(_ALERTED, None, "critical"), sample),
+        unfiltered=_some(sample, champion_since if adopt_since is None else adopt_since),
+        earlier=earlier,
+        over_line=source.ledger.over_line + source.ledger.normal_since,
+        oldest=source.ledger.oldest,
     )
     return Material(TrainingSet(taken(source.records, np.flatnonzero(learned)), ledger), evidence)
+
+
+def _some(sample: Snapshot, since: float) -> Records:
+    lately = np.flatnonzero(sample.seen >= since)
+    few = np.linspace(0, len(lately) - 1, min(_UNFILTERED, len(lately)))
+    return taken(sample.records, lately[few.astype(np.int64)])
+
+
+def _remarkable(alerted: Alerted, sample: Snapshot) -> Records:
+    """Return those alerts that cost far more than the records beside them.
+
+    After a slow change good records alert as well, even critically; but then all around them cost
+    more than they did.
+    """
+    half = _NEIGHBOURS // 2
+    kept = np.ones(len(alerted.nats), dtype=bool)
+    for i, place in enumerate(np.searchsorted(sample.seen, alerted.seen).tolist()):
+        near = sample.nats[max(place - half, 0) : place + half]
+        if place and len(near) >= _FEWEST_NEIGHBOURS:  # else nobody remembers its time
+            kept[i] = not alerted.nats[i] <= _limit(near)
+    return taken(alerted.records, np.flatnonzero(kept))
 
 
 def standing_out(nats: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -126,9 +149,13 @@ def standing_out(nats: NDArray[np.float64]) -> NDArray[np.bool_]:
     found = np.zeros(len(nats), dtype=bool)
     for block in np.array_split(np.arange(len(nats)), max(len(nats) // _NEIGHBOURS, 1)):
         if len(block):
-            low, middle, high = np.quantile(nats[block], [0.25, 0.5, 0.75])
-            found[block] = nats[block] > middle + _OUTSTANDING * (high - low)
+            found[block] = nats[block] > _limit(nats[block])
     return found
+
+
+def _limit(nats: NDArray[np.float64]) -> float:
+    low, middle, high = np.quantile(nats, [0.25, 0.5, 0.75])
+    return float(middle + _OUTSTANDING * (high - low))
 
 
 def held_out(source: Snapshot, gate: GateConfig, since: float) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,7 +15,7 @@ from vaeiso_monitor.lifecycle.history_rows import Verdict
 
 if TYPE_CHECKING:
     from vaeiso_monitor.lifecycle.history import AlertHistory
-    from vaeiso_monitor.lifecycle.history_rows import AlertedRows
+    from vaeiso_monitor.lifecycle.history_rows import StoredAlert
     from vaeiso_monitor.lifecycle.window import Window
 
 log = structlog.get_logger(__name__)
@@ -58,26 +58,28 @@ class Feedback:
 
         Raises TransientError where the disk refuses.
         """
-        found = self._history.get(alert_id)
-        if found is None:
-            log.warning("verdict_on_unknown_alert", alert_id=alert_id, verdict=verdict)
-            return Judged(alert_id, verdict, False, False, f"no alert {alert_id} is remembered")
-        rows = self._history.rows([found.alert_id])
-        self._teach(rows, verdict)
-        judged = self._history.judge(found.alert_id, verdict, note, self._clock())
-        changed = judged is not None and judged.verdict != found.verdict
-        if changed:
-            log.info("alert_judged", alert_id=found.alert_id, verdict=verdict)
-        words = f"alert {found.alert_id} is called {_ARTICLE[verdict]}: {_outcome(rows, verdict)}"
-        return Judged(found.alert_id, verdict, True, changed, words)
+        return self.give_all([(alert_id, verdict, note)])[0]
 
-    def carry_out(self, body: Mapping[str, Any]) -> Judged:
-        """Carry out a request (``alert_id``, ``verdict``, ``note``); ValueError if it is none."""
-        return self.give(*checked(body))
+    def give_all(self, verdicts: Sequence[tuple[str, Verdict, str]]) -> list[Judged]:
+        """Judge many alerts (id, verdict, note) with few writes to the disk, in their order."""
+        found = [self._history.get(alert_id) for alert_id, _, _ in verdicts]
+        last = {
+            alert.alert_id: given for alert, given in zip(found, verdicts, strict=True) if alert
+        }
+        taught = {
+            alert_id
+            for verdict in get_args(Verdict)
+            for alert_id in self._teach([i for i, g in last.items() if g[1] == verdict], verdict)
+        }
+        now = self._clock()
+        self._history.judge_all([(i, verdict, note) for i, (_, verdict, note) in last.items()], now)
+        return [_judged(alert, given, taught) for alert, given in zip(found, verdicts, strict=True)]
 
-    def _teach(self, rows: AlertedRows, verdict: Verdict) -> None:
+    def _teach(self, alert_ids: Sequence[str], verdict: Verdict) -> Sequence[str]:
+        """Let the window learn what these alerts are; return those whose records it can hold."""
+        rows = self._history.rows(alert_ids)
         if not len(rows):
-            return
+            return ()
         try:
             if verdict == "normal":
                 self._window.admit(rows.records, rows.nats, rows.alert_ids)
@@ -86,13 +88,28 @@ class Feedback:
         except OSError as error:
             msg = f"the window cannot be written: {error.strerror or error}"
             raise TransientError(msg) from error
+        return rows.alert_ids
+
+
+def _judged(
+    alert: StoredAlert | None, given: tuple[str, Verdict, str], taught: Container[str]
+) -> Judged:
+    alert_id, verdict, _ = given
+    if alert is None:
+        log.warning("verdict_on_unknown_alert", alert_id=alert_id, verdict=verdict)
+        return Judged(alert_id, verdict, False, False, f"no alert {alert_id} is remembered")
+    if changed := alert.verdict != verdict:
+        log.info("alert_judged", alert_id=alert.alert_id, verdict=verdict)
+    outcome = _outcome(verdict, taught=alert.alert_id in taught)
+    words = f"alert {alert.alert_id} is called {_ARTICLE[verdict]}: {outcome}"
+    return Judged(alert.alert_id, verdict, True, changed, words)
 
 
 _ARTICLE: dict[Verdict, str] = {"normal": "normal", "anomaly": "an anomaly"}
 
 
-def _outcome(rows: AlertedRows, verdict: Verdict) -> str:
-    if not len(rows):
+def _outcome(verdict: Verdict, *, taught: bool) -> str:
+    if not taught:
         return "its record was of another schema, so no training is affected"
     if verdict == "normal":
         return "the next training learns from its record"

@@ -28,7 +28,8 @@ class GateVerdict:
     """The gate's verdict on a candidate beside the champion, made at ``judged_at`` (Unix time).
 
     ``adopted`` means that a change of regime was to be adopted: then the checks that hold the
-    candidate to the old one are waived.
+    candidate to the old one are waived. ``over_line`` records that the candidate learned from had
+    lain over the alert line: see :class:`~vaeiso_monitor.lifecycle.ledger.Ledger`.
     """
 
     candidate: str
@@ -36,6 +37,7 @@ class GateVerdict:
     judged_at: float
     adopted: bool
     checks: Sequence[Check]
+    over_line: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -53,6 +55,8 @@ class GateVerdict:
         against = [check.words for check in self.checks if not check.passed and not check.waived]
         waived = [check.name for check in self.checks if check.waived]
         but = f" (waived to adopt a new regime: {', '.join(waived)})" if waived else ""
+        if self.over_line:
+            but += f"; {self.over_line:,} of its records had lain over the alert line"
         if against:
             return f"rejected: {'; '.join(against)}{but}"
         return f"accepted: it passed {len(self.checks) - len(waived)} checks{but}"
@@ -66,6 +70,7 @@ class GateVerdict:
             "champion": self.champion,
             "judged_at": datetime.fromtimestamp(self.judged_at, UTC).isoformat(),
             "adopted": self.adopted,
+            "over_line": self.over_line,
             "checks": [_check(check) for check in self.checks],
         }
 

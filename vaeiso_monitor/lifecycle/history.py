@@ -5,15 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
-from annotated_types import Ge, Gt
 
 from vaeiso_monitor.errors import TransientError
+from vaeiso_monitor.lifecycle.history_config import HistoryConfig
 from vaeiso_monitor.lifecycle.history_file import open_history
 from vaeiso_monitor.lifecycle.history_flood import Allowance, worst_of
 from vaeiso_monitor.lifecycle.history_reader import HistoryReader
@@ -42,6 +41,10 @@ INSERT OR IGNORE INTO alerts
 (alert_id, stored_at, severity, entity, nats, columns, size, numbers, categories, document)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_JUDGE = """
+UPDATE alerts SET verdict = ?, note = ?, judged_at = ?
+WHERE alert_id = ? AND (verdict IS NOT ? OR note IS NOT ?)
+"""
 _FORGET = {
     "unjudged": """
         SELECT number FROM alerts WHERE verdict IS NULL
@@ -50,16 +53,6 @@ _FORGET = {
     "any": "SELECT number FROM alerts ORDER BY number LIMIT ?",
     "old": "SELECT number FROM alerts WHERE stored_at < ? LIMIT ?",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryConfig:
-    """How many alerts are remembered, for how long, and how many a second at most."""
-
-    max_alerts: Annotated[int, Ge(1)] = 20_000
-    max_bytes: Annotated[int, Ge(100_000)] = 134_217_728
-    max_age_seconds: Annotated[float, Gt(0)] = 2_592_000.0
-    max_per_second: Annotated[float, Gt(0)] = 50.0
 
 
 class AlertHistory:
@@ -123,19 +116,27 @@ class AlertHistory:
         changes nothing, not even its time, unless the note differs. Raises TransientError.
         """
         found = self.get(alert_id)
-        if found is None or (found.verdict, found.note) == (verdict, note):
-            return found
+        if found is None:
+            return None
+        self.judge_all([(found.alert_id, verdict, note)], now)
+        return self.get(found.alert_id)
+
+    def judge_all(self, verdicts: Sequence[tuple[str, Verdict, str]], now: float) -> None:
+        """Put verdicts on alerts (whole id, verdict, note), all or none; raises TransientError."""
         try:
             with self._lock, self._writing() as connection:
-                connection.execute(
-                    "UPDATE alerts SET verdict = ?, note = ?, judged_at = ? WHERE number = ?",
-                    (verdict, note, now, found.number),
+                connection.executemany(
+                    _JUDGE,
+                    [
+                        (verdict, note, now, known, verdict, note)
+                        for known, verdict, note in verdicts
+                    ],
                 )
         except sqlite3.DatabaseError as error:
-            msg = f"the verdict on {found.alert_id} cannot be stored: {error}"
+            which = verdicts[0][0] if len(verdicts) == 1 else f"{len(verdicts)} alerts"
+            msg = f"the verdict on {which} cannot be stored: {error}"
             raise TransientError(msg) from error
         self._report()
-        return self.get(found.alert_id)
 
     def get(self, alert_id: str) -> StoredAlert | None:
         """Return one alert by its id or a beginning of it that no other has."""
@@ -148,23 +149,29 @@ class AlertHistory:
         severity: str | None = None,
         entity: str | None = None,
         verdict: Verdict | Literal["none"] | None = None,
+        since: float | None = None,
     ) -> Page:
         """Return alerts newest first; ``before`` is the ``older`` of the page before this one.
 
-        ``entity`` is its name as text; ``verdict`` "none" asks for those that no one judged.
+        ``entity`` is its name as text; ``verdict`` "none" asks for those that no one judged;
+        ``since`` (Unix time) for those stored then or later.
         """
-        return self._reader.page(limit, before, severity, entity, verdict)
+        return self._reader.page(limit, before, severity, entity, verdict, since)
 
     def precision(self) -> Precision:
         """Return how many of the alerts kept were judged, and how many of them confirmed."""
         return self._reader.precision()
 
-    def recent_rows(self, limit: int, before: float | None = None) -> AlertedRows:
+    def recent_rows(
+        self, limit: int, before: float | None = None, severity: str | None = None
+    ) -> AlertedRows:
         """Return the records of the latest alerts, those judged normal left out, oldest first.
 
-        With ``before`` (Unix time) only of those that were stored earlier.
+        With ``before`` (Unix time) only of those that were stored earlier, with ``severity`` only
+        of such.
         """
-        return alerted_rows(self._reader.recent(self._columns, limit, before), self._schema)
+        rows = self._reader.recent(self._columns, limit, before, severity)
+        return alerted_rows(rows, self._schema)
 
     def rows(self, alert_ids: Sequence[str]) -> AlertedRows:
         """Return the records behind some alerts; those unknown or of another schema are missing."""

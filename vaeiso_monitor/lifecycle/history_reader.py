@@ -66,12 +66,19 @@ class HistoryReader:
         severity: str | None = None,
         entity: str | None = None,
         verdict: Verdict | Literal["none"] | None = None,
+        since: float | None = None,
     ) -> Page:
         """Return alerts newest first, those stored before the number ``before``.
 
-        ``entity`` is its name as text; ``verdict`` "none" asks for those that no one judged.
+        ``entity`` is its name as text; ``verdict`` "none" asks for those that no one judged;
+        ``since`` (Unix time) for those stored then or later.
         """
-        wanted = {"number < ?": before, "severity = ?": severity, "entity = ?": entity}
+        wanted: dict[str, Any] = {
+            "number < ?": before,
+            "severity = ?": severity,
+            "entity = ?": entity,
+            "stored_at >= ?": since,
+        }
         if verdict == "none":
             conditions = ["verdict IS NULL"]
         else:
@@ -95,13 +102,20 @@ class HistoryReader:
         )
         return Precision(*rows[0])
 
-    def recent(self, columns: str, limit: int, before: float | None = None) -> list[RecordRow]:
+    def recent(
+        self,
+        columns: str,
+        limit: int,
+        before: float | None = None,
+        severity: str | None = None,
+    ) -> list[RecordRow]:
         """Return the latest records of these columns that no one called normal, oldest first."""
         rows = self._ask(
             f"SELECT {_RECORD} FROM alerts WHERE columns = ? AND verdict IS NOT 'normal' "  # noqa: S608
-            "AND stored_at < ? ORDER BY number DESC LIMIT ?",
+            "AND stored_at < ? AND severity = coalesce(?, severity) ORDER BY number DESC LIMIT ?",
             columns,
             math.inf if before is None else before,
+            severity,
             limit,
         )
         return [RecordRow(*row) for row in reversed(rows)]

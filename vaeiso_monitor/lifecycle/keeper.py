@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vaeiso_monitor.alerts import Alert
     from vaeiso_monitor.bundle import Scored
+    from vaeiso_monitor.detect import Threshold
     from vaeiso_monitor.lifecycle.history import AlertHistory
     from vaeiso_monitor.lifecycle.input_drift import InputDrift
     from vaeiso_monitor.lifecycle.window import Window
@@ -25,7 +26,10 @@ _MOST_NEWS = 100
 
 
 class Keeper:
-    """Hands each committed batch to the window, the watch over the inputs and the alert history."""
+    """Hands each committed batch to the window, the watch over the inputs and the alert history.
+
+    ``line`` says which alert line is in force; without it no anomalous record enters the window.
+    """
 
     def __init__(
         self,
@@ -33,16 +37,20 @@ class Keeper:
         history: AlertHistory,
         inputs: InputDrift,
         clock: Callable[[], float] = time.time,
+        *,
+        line: Callable[[], Threshold] | None = None,
     ) -> None:
         self._window = window
         self._history = history
         self._inputs = inputs
         self._clock = clock
+        self._line = line
         self._news: deque[Message] = deque(maxlen=_MOST_NEWS)
 
     def keep(self, scored: Scored, anomalous: NDArray[np.bool_], alerts: Sequence[Alert]) -> None:
         """Take what is to be kept of a batch, whose ``alerts`` are those of its anomalous rows."""
-        self._window.keep(scored.records, scored.nats, anomalous)
+        line = self._line() if self._line is not None else None
+        self._window.keep(scored.records, scored.nats, anomalous, line)
         self._inputs.observe(scored.records)
         if alerts:
             rows = np.flatnonzero(anomalous)

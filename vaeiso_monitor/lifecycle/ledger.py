@@ -18,7 +18,7 @@ class Ledger:
     ``left_out`` says how many of them are not in the snapshot, by reason:
 
     ==================== ===========================================================================
-    anomalous            scored over the alert line (not for the unfiltered sample)
+    anomalous            scored over the alert line and not let in (not for the unfiltered sample)
     judged_anomalous     taken out because a person called them, or the same values, an anomaly
     thinned              given up so that the window spans its time within its bounds
     expired              older than the window reaches, in what is still on disk
@@ -26,7 +26,10 @@ class Ledger:
     not_written          could not be written
     ==================== ===========================================================================
 
-    ``admitted`` of the ``records`` are there because a person called their alert normal.
+    ``admitted`` of the ``records`` are there because a person called their alert normal, and
+    ``over_line`` because the scores under the alert line let so many over it expect. ``sampled``
+    come from the unfiltered sample, and ``normal_since`` of those raised an alert once and are
+    normal to the model that serves now. The window reaches back to ``oldest``.
     ``damaged_segments`` and ``foreign_segments`` (another schema) lie aside: their records are not
     counted anywhere else.
     """
@@ -38,6 +41,10 @@ class Ledger:
     last_seen: float | None
     received: int
     admitted: int = 0
+    over_line: int = 0
+    sampled: int = 0
+    normal_since: int = 0
+    oldest: float | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     damaged_segments: int = 0
     foreign_segments: int = 0
@@ -52,6 +59,9 @@ class Ledger:
             "last_seen": _iso(self.last_seen),
             "received": self.received,
             "admitted": self.admitted,
+            "over_line": self.over_line,
+            "sampled": self.sampled,
+            "normal_since": self.normal_since,
             "left_out": {reason: count for reason, count in self.left_out.items() if count},
             "damaged_segments": self.damaged_segments,
             "foreign_segments": self.foreign_segments,

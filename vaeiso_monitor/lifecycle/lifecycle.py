@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from vaeiso_monitor.errors import TransientError
+from vaeiso_monitor.lifecycle.feedback import checked
 from vaeiso_monitor.lifecycle.schedule import RetrainConfig, Timer, back_off, next_training
 
 if TYPE_CHECKING:
-    from vaeiso_monitor.alerts import RegimeShift
-    from vaeiso_monitor.bundle import BundleStore
     from vaeiso_monitor.lifecycle.drift_config import DriftConfig
-    from vaeiso_monitor.lifecycle.feedback import Feedback, Judged
+    from vaeiso_monitor.lifecycle.feedback import Judged
     from vaeiso_monitor.lifecycle.history_rows import Verdict
-    from vaeiso_monitor.lifecycle.retraining import Outcome, Retraining
-    from vaeiso_monitor.lifecycle.spool import Request, Spool
-    from vaeiso_monitor.lifecycle.swap import Swap
-    from vaeiso_monitor.lifecycle.watches import Watches
+    from vaeiso_monitor.lifecycle.parts import Parts
+    from vaeiso_monitor.lifecycle.retraining import Outcome
+    from vaeiso_monitor.lifecycle.spool import Request
     from vaeiso_monitor.telemetry.lifecycle import LifecycleTelemetry
 
 log = structlog.get_logger(__name__)
@@ -30,43 +27,7 @@ log = structlog.get_logger(__name__)
 _ADOPT_EVERY_SECONDS = 30.0
 _LOOK_EVERY_SECONDS = 1.0
 _TIDY_EVERY_SECONDS = 3600.0
-
-
-class Regime(Protocol):
-    """Whoever knows whether normal itself has changed."""
-
-    @property
-    def shifted(self) -> RegimeShift | None:
-        """The start of the shift that goes on, None while all is well."""
-
-
-class Memory(Protocol):
-    """Something that is written now and then, and forgets what is too old."""
-
-    def flush(self) -> None:
-        """Write what was taken since the last time."""
-
-
-class Tidied(Protocol):
-    """Something that forgets what is too old."""
-
-    def tidy(self, now: float) -> None:
-        """Forget it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a lifecycle is put together from."""
-
-    store: BundleStore
-    swap: Swap
-    retraining: Retraining
-    watches: Watches
-    regime: Regime
-    feedback: Feedback
-    spool: Spool
-    window: Memory
-    history: Tidied
+_SAME_REGIME_SECONDS = 86400.0
 
 
 class Lifecycle:
@@ -134,11 +95,15 @@ class Lifecycle:
         return outcome
 
     def ask_for_training(self, *, adopt: bool = False) -> dict[str, Any]:
-        """Start a training soon, in a thread of the clock; say whether it will be."""
-        if self._parts.retraining.running:
-            self._telemetry.skipped("request")
-            return {"started": False, "words": "another training runs"}
+        """Start a training now, in a thread of the clock; say whether, and if not why.
+
+        Takes as long as the window takes to be read: the records are counted first.
+        """
         since = self._adoptable_since() if adopt else None
+        if why := self._parts.retraining.hindrance(since):
+            self._telemetry.skipped("request")
+            log.info("training_skipped", reason="request", because=why)
+            return {"started": False, "words": f"no training starts: {why}"}
         self.timer.at(self._clock(), "retrain_now", lambda: self.retrain("request", since))
         return {"started": True, "words": "a training starts now, beside the scoring"}
 
@@ -149,7 +114,9 @@ class Lifecycle:
     def look(self) -> None:
         """Take up what ``models promote`` did, and carry out the requests that wait."""
         self._parts.swap.follow()
-        for request in self._parts.spool.pending():
+        pending = self._parts.spool.pending()
+        self._judge_all([request for request in pending if request.kind == "feedback"])
+        for request in (request for request in pending if request.kind != "feedback"):
             try:
                 self._carry_out(request)
             except ValueError as error:
@@ -191,10 +158,24 @@ class Lifecycle:
         self._parts.retraining.abandon()
         self.timer.close()
 
+    def _judge_all(self, requests: Sequence[Request]) -> None:
+        """Put all verdicts that wait on their alerts at once."""
+        spool, given = self._parts.spool, []
+        for request in requests:
+            try:
+                given.append((request, checked(request.body)))
+            except ValueError as error:
+                spool.refuse(request, str(error))
+        try:
+            self._parts.feedback.give_all([verdict for _, verdict in given])
+        except TransientError as error:
+            log.warning("requests_wait", requests=len(given), because=str(error))
+            return
+        for request, _ in given:
+            spool.done(request)
+
     def _carry_out(self, request: Request) -> None:
         match request.kind:
-            case "feedback":
-                self._parts.feedback.carry_out(request.body)
             case "retrain":
                 self.ask_for_training(adopt=_flag(request.body, "adopt"))
             case kind:
@@ -202,11 +183,21 @@ class Lifecycle:
                 raise ValueError(msg)
 
     def _adoptable_since(self) -> float:
-        """Return since when the stream is to be learned as it is: since the shift, if one is on."""
+        """Return since when the stream is to be learned as it is: since the shift, if one is on.
+
+        Where the serving model adopted a regime less than a day ago, since that began: it has seen
+        little of it, and more of the same is to be learned.
+        """
         shift = self._parts.regime.shifted
         if shift is not None:
             return datetime.fromisoformat(shift.started_at).timestamp()
-        return self._parts.swap.serving.created.timestamp()
+        serving = self._parts.swap.serving
+        earlier = (serving.summary.get("training_set") or {}).get("adopted_since")
+        if earlier is not None:
+            began = datetime.fromisoformat(earlier).timestamp()
+            if self._clock() - began < _SAME_REGIME_SECONDS:
+                return began
+        return serving.created.timestamp()
 
     def _watch(self) -> None:
         watches, drift = self._parts.watches, self._drift

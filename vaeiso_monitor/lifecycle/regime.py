@@ -48,6 +48,10 @@ class RegimeConfig:
     min_records: Annotated[int, Ge(1)] = 50
     persistence: Annotated[int, Ge(1)] = 10
 
+    def line(self, budget: float) -> float:
+        """Return the alert rate above which an interval is high."""
+        return min(max(self.min_alert_rate, self.budget_factor * budget), _HIGHEST_LINE)
+
 
 class _Interval(msgspec.Struct):
     began: float
@@ -94,7 +98,7 @@ class RegimeWatch:
         self._path = path
         self._clock = clock
         self._on_event = on_event
-        self._line = min(max(config.min_alert_rate, config.budget_factor * budget), _HIGHEST_LINE)
+        self._line = config.line(budget)
         self._unsettled: RegimeEvent | None = None
         self._changed = False
         self._state = _State()
@@ -119,7 +123,9 @@ class RegimeWatch:
         """Go by other settings from the next interval on; any thread may say so."""
         self._config = config
         self._budget = budget
-        self._line = min(max(config.min_alert_rate, config.budget_factor * budget), _HIGHEST_LINE)
+        self._line = config.line(budget)
+        if self._telemetry is not None:
+            self._telemetry.watching(self._line, shifted=self._state.shift is not None)
 
     def observe(self, records: int, anomalies: int, now: float | None = None) -> RegimeEvent | None:
         """Count one batch (``now`` in Unix seconds); return a shift that starts or ends with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from vaeiso_monitor.detector import Recipe
     from vaeiso_monitor.lifecycle.gate import Gate, GateConfig
     from vaeiso_monitor.lifecycle.gate_verdict import GateVerdict
+    from vaeiso_monitor.lifecycle.joined import NormalNow
     from vaeiso_monitor.lifecycle.swap import Swap
     from vaeiso_monitor.telemetry.lifecycle import LifecycleTelemetry, RetrainStatus
 
 log = structlog.get_logger(__name__)
+
+_RUNNING = "another training runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,17 @@ class Retraining:
         runs, or with too few records, nothing is done but counted.
         """
         if not self._busy.acquire(blocking=False):
-            return self._skipped(reason, "another training runs")
+            return self._skipped(reason, _RUNNING)
         try:
             return self._attempt(reason, adopt_since)
         finally:
             self._busy.release()
+
+    def hindrance(self, adopt_since: float | None = None) -> str:
+        """Say why no attempt can begin right now, nothing where one can."""
+        if self.running:
+            return _RUNNING
+        return _too_few(self.terms, self._material(adopt_since), adopt=adopt_since is not None)
 
     def abandon(self) -> None:
         """End a training that runs, and let no other come to an end: the daemon stops."""
@@ -95,13 +105,8 @@ class Retraining:
 
     def _attempt(self, reason: str, adopt_since: float | None) -> Outcome:
         terms, champion = self.terms, self._swap.serving
-        material = gathered(
-            self._past,
-            self._alerts,
-            terms.gate_config,
-            champion_since=champion.created.timestamp(),
-            adopt_since=adopt_since,
-        )
+        normal_now = partial(terms.gate.normal, champion)
+        material = self._material(adopt_since, normal_now)
         if why := _too_few(terms, material, adopt=adopt_since is not None):
             return self._skipped(reason, why)
         began = time.monotonic()
@@ -116,6 +121,16 @@ class Retraining:
         finally:
             self._tell(outcome, reason, time.monotonic() - began)
         return outcome
+
+    def _material(self, adopt_since: float | None, normal_now: NormalNow | None = None) -> Material:
+        return gathered(
+            self._past,
+            self._alerts,
+            self.terms.gate_config,
+            champion_since=self._swap.serving.created.timestamp(),
+            adopt_since=adopt_since,
+            normal_now=normal_now,
+        )
 
     def _candidate(
         self, terms: Terms, champion: Bundle, material: Material, *, adopt: bool

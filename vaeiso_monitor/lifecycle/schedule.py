@@ -83,9 +83,10 @@ class Timer:
 
     def __init__(self, telemetry: LifecycleTelemetry) -> None:
         self._telemetry = telemetry
+        self._threads = ThreadPoolExecutor(_THREADS)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(_THREADS)},
+            executors={"default": self._threads},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         self._scheduler.add_listener(self._heard, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
@@ -117,9 +118,15 @@ class Timer:
         return bool(self._scheduler.running)
 
     def close(self) -> None:
-        """Stop, and wait for the jobs that run."""
+        """Stop, and wait for the jobs that run.
+
+        The library would wait with its locks held, for a job that plans the next and needs them.
+        """
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+            self._scheduler.pause()
+            self._scheduler.get_jobs()  # returns when what is being started has started
+            self._scheduler.shutdown(wait=False)
+            self._threads.shutdown(wait=True)
         self._telemetry.scheduler_alive(False)
 
     def _heard(self, event: Any) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.lifecycle.ledger import Which
+from vaeiso_monitor.lifecycle.tail import Tail
 from vaeiso_monitor.lifecycle.window_bounds import Bounds
 from vaeiso_monitor.lifecycle.window_buffer import Buffer
 from vaeiso_monitor.lifecycle.window_config import WindowConfig
@@ -26,6 +27,7 @@ from vaeiso_monitor.lifecycle.withdrawn import Withdrawn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vaeiso_monitor.detect import Threshold
     from vaeiso_monitor.records import Schema
     from vaeiso_monitor.telemetry.window import WindowTelemetry
     from vaeiso_monitor.types import Records
@@ -35,6 +37,7 @@ log = structlog.get_logger(__name__)
 __all__ = ["Window", "WindowConfig", "WindowSnapshot"]
 
 _SLOTS = 128  # stretches of max_age_seconds that have equal shares of max_rows
+_TAIL_SLOTS = 16  # stretches after which the scores that were counted are mostly forgotten
 _MIN_BUFFER, _MAX_BUFFER = 256, 16_384
 
 
@@ -61,6 +64,8 @@ class Window:
         self._clock = clock
         self._telemetry = telemetry
         self._rng = np.random.default_rng(seed)
+        memory = _TAIL_SLOTS * config.max_age_seconds / _SLOTS
+        self._tail = Tail(memory, np.random.default_rng(seed))
         self._disk = RLock()
         self._layout = Layout(schema)
         self._segments = Segments(folder, self._layout)
@@ -84,17 +89,26 @@ class Window:
         self._report()
 
     def keep(
-        self, records: Records, nats: NDArray[np.float64], anomalous: NDArray[np.bool_]
+        self,
+        records: Records,
+        nats: NDArray[np.float64],
+        anomalous: NDArray[np.bool_],
+        line: Threshold | None = None,
     ) -> None:
         """Take what is to be kept of a scored batch: ``nats`` and ``anomalous`` [n] belong to it.
 
-        It only chooses and copies a few rows; :meth:`flush` writes them.
+        Of the anomalous ones that are not critical by the alert ``line`` so many are taken for
+        normal as those under it let expect (see :class:`Tail`). It only chooses
+        and copies a few rows; :meth:`flush` writes them.
         """
         if not len(records):
             return
         now = self._clock()
+        let_in = None
+        if line is not None and self._config.let_in_over_line:
+            let_in = self._tail.choose(line, nats, now)
         for buffer in self._buffers.values():
-            buffer.offer(records, nats, anomalous, now)
+            buffer.offer(records, nats, anomalous, now, let_in)
 
     def admit(self, records: Records, nats: NDArray[np.float64], origins: Sequence[str]) -> None:
         """Put records [n] that a person called normal in; those there already are left as they are.

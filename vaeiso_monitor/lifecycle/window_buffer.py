@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaeiso_monitor.lifecycle.window_rows import LET_IN
 from vaeiso_monitor.lifecycle.window_segments import Tally
 from vaeiso_monitor.types import Records
 
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """Rows [k] of one batch: all seen at one instant, the same share of their like taken."""
+    """Rows [k] of one batch: all seen at one instant, the same share of their like taken.
+
+    Those ``let_in`` count as normal though they are ``anomalous``.
+    """
 
     numbers: NDArray[np.float64]
     categories: list[list[str | None]]
     nats: NDArray[np.float64]
     anomalous: NDArray[np.bool_]
+    let_in: NDArray[np.bool_]
     seen: float
     share: float
 
@@ -41,8 +46,15 @@ class Part:
         kept = rng.random(len(self)) < 0.5
         flags = kept.tolist()
         categories = [list(compress(column, flags)) for column in self.categories]
-        rows = self.numbers[kept], categories, self.nats[kept], self.anomalous[kept]
-        return Part(*rows, self.seen, self.share / 2)
+        return Part(
+            self.numbers[kept],
+            categories,
+            self.nats[kept],
+            self.anomalous[kept],
+            self.let_in[kept],
+            self.seen,
+            self.share / 2,
+        )
 
 
 class Buffer:
@@ -74,17 +86,24 @@ class Buffer:
         nats: NDArray[np.float64],
         anomalous: NDArray[np.bool_],
         seen: float,
+        let_in: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Take some rows of a batch; a few ten microseconds where the share is small."""
+        """Take some rows of a batch; a few ten microseconds where the share is small.
+
+        Those ``let_in`` are taken like normal ones though they are anomalous.
+        """
         count = len(records)
-        left_out = int(np.count_nonzero(anomalous)) if self._normal_only else 0
+        let_in = np.zeros(count, dtype=bool) if let_in is None else let_in
+        barred = anomalous & ~let_in
+        left_out = int(np.count_nonzero(barred)) if self._normal_only else 0
         with self._lock:
             indices = self._choose(count)
             if left_out:
-                indices = indices[~anomalous[indices]]
+                indices = indices[~barred[indices]]
             self._tally += Tally(count, left_out, count - left_out - len(indices))
             if len(indices):
-                self._append(_part(records, nats, anomalous, indices, seen, self._share))
+                marks = nats[indices], anomalous[indices], let_in[indices]
+                self._append(_part(records, indices, marks, seen, self._share))
 
     def take(self) -> tuple[list[Part], Tally]:
         """Hand over what was gathered and begin anew."""
@@ -118,18 +137,15 @@ class Buffer:
 
 def _part(
     records: Records,
-    nats: NDArray[np.float64],
-    anomalous: NDArray[np.bool_],
     indices: NDArray[np.int64],
+    marks: tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]],
     seen: float,
     share: float,
 ) -> Part:
     chosen = indices.tolist()
     categories = [[column[i] for i in chosen] for column in records.categories]
     # indexing copies: a row that is kept must not keep its whole batch in memory
-    return Part(
-        records.numbers[indices], categories, nats[indices], anomalous[indices], seen, share
-    )
+    return Part(records.numbers[indices], categories, *marks, seen, share)
 
 
 def table_of(parts: Sequence[Part], layout: Layout) -> pa.Table:
@@ -143,6 +159,6 @@ def table_of(parts: Sequence[Part], layout: Layout) -> pa.Table:
         "nats": np.concatenate([part.nats for part in parts]),
         "share": np.repeat([part.share for part in parts], lengths),
         "anomalous": np.concatenate([part.anomalous for part in parts]),
-        "origin": [None] * len(numbers),
+        "origin": [LET_IN if let_in else None for part in parts for let_in in part.let_in],
     }
     return layout.table(Records(numbers, categories, np.arange(len(numbers))), about)

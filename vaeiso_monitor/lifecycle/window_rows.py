@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / the golden ratio: spreads neighbouring values
 _SHIFT = np.uint64(29)
+LET_IN = ""  # the origin of a record over the alert line that was taken for normal
 
 
 class Layout:
@@ -25,7 +26,8 @@ class Layout:
 
     Beside the columns of the schema (``number:flow``, ``category:mode``) a row has ``seen`` (Unix
     seconds), ``nats``, ``anomalous``, the ``share`` of its like that were kept when it was, and the
-    ``origin``: the alert that a person called normal, null for all others.
+    ``origin``: the alert that a person called normal, an empty text for a record over the alert
+    line that was let in, null for all others.
     """
 
     def __init__(self, schema: Schema) -> None:

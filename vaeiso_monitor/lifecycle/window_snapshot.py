@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from vaeiso_monitor.lifecycle.ledger import Ledger, Which
-from vaeiso_monitor.lifecycle.window_rows import Layout, fingerprints
+from vaeiso_monitor.lifecycle.window_rows import LET_IN, Layout, fingerprints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,13 +26,15 @@ class WindowSnapshot:
 
     ``seen`` float64 [n] is when they were scored in Unix seconds, ``nats`` float64 [n] their scores
     at that time (by whichever bundle served then), ``anomalous`` bool [n] that bundle's decision,
-    ``origins`` the alert id of those that a person called normal, None for all others.
+    ``let_in`` bool [n] which of the anomalous ones count as normal all the same, ``origins`` the
+    alert id of those that a person called normal, None for all others.
     """
 
     records: Records
     seen: NDArray[np.float64]
     nats: NDArray[np.float64]
     anomalous: NDArray[np.bool_]
+    let_in: NDArray[np.bool_]
     origins: Sequence[str | None]
     ledger: Ledger
 
@@ -75,7 +77,7 @@ def look(
     kept = ~(expired | before | judged)
     left_out = {"expired": expired, "before": before, "judged_anomalous": judged}
     counts = {reason: int(np.count_nonzero(rows)) for reason, rows in left_out.items()}
-    return _snapshot(which, table.filter(pa.array(kept)), layout, found, counts, now)
+    return _snapshot(which, table.filter(pa.array(kept)), layout, found, counts, (oldest, now))
 
 
 def _snapshot(
@@ -84,19 +86,25 @@ def _snapshot(
     layout: Layout,
     found: Found,
     left_out: dict[str, int],
-    now: float,
+    span: tuple[float, float],
 ) -> WindowSnapshot:
     seen = table.column("seen").to_numpy()
-    origins = table.column("origin").to_pylist()
+    texts = table.column("origin").to_pylist()
+    let_in = np.array([text == LET_IN for text in texts], dtype=bool)
+    origins = [text or None for text in texts]
+    nats = table.column("nats").to_numpy()
+    anomalous = np.array(table.column("anomalous"), dtype=bool)
     tally = found.tally
     ledger = Ledger(
         which=which,
-        taken_at=now,
+        taken_at=span[1],
+        oldest=span[0],
         records=len(seen),
         first_seen=float(seen[0]) if len(seen) else None,
         last_seen=float(seen[-1]) if len(seen) else None,
         received=tally.received,
         admitted=len(origins) - origins.count(None),
+        over_line=int(let_in.sum()),
         left_out={
             "anomalous": tally.anomalous,
             "thinned": tally.thinned,
@@ -106,6 +114,4 @@ def _snapshot(
         damaged_segments=found.damaged_segments,
         foreign_segments=found.foreign_segments,
     )
-    nats = table.column("nats").to_numpy()
-    anomalous = np.array(table.column("anomalous"), dtype=bool)
-    return WindowSnapshot(layout.records(table), seen, nats, anomalous, origins, ledger)
+    return WindowSnapshot(layout.records(table), seen, nats, anomalous, let_in, origins, ledger)

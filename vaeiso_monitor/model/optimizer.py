@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.optim import Adam
+from torch.optim.adam import adam
 
+_BETA1, _BETA2, _EPSILON = 0.9, 0.99, 1e-8
 _CLIP = 2.0  # times a member's usual gradient norm: the scale of the loss runs over decades
 _AVERAGE_HORIZON = 400  # steps that the average of the weights looks back, once it is full
 
@@ -13,7 +14,9 @@ _AVERAGE_HORIZON = 400  # steps that the average of the weights looks back, once
 class MemberAdam:
     """Adam over the weights [M, P]; no member's step depends on the other members.
 
-    Weight decay is decoupled from the gradient (Loshchilov and Hutter, ICLR 2019).
+    The rule is torch's own, called without ``torch.optim.Adam``: that loads all of torch's compiler
+    at its first use, which costs a short training as much time again as torch itself. Weight decay
+    is decoupled from the gradient (Loshchilov and Hutter, ICLR 2019).
     """
 
     def __init__(self, weights: Tensor, decay: Tensor | None = None) -> None:
@@ -21,17 +24,17 @@ class MemberAdam:
         self._decay = decay  # [1, P]: what a step takes off each weight, per unit of its size
         self.average = weights.clone()
         self._usual_norm: Tensor | None = None  # [M]
-        self._adam = _adam(self.weights)
+        self._means = torch.zeros_like(weights)  # of the gradient, and of its square
+        self._squares = torch.zeros_like(weights)
+        self._count = torch.zeros((), device=weights.device)  # of steps, as the rule wants it
         self._steps = 0
 
     def step(self, loss: Tensor, learning_rate: float) -> None:
         """Take one step down the gradient of ``loss`` (a sum over members)."""
         (gradient,) = torch.autograd.grad(loss, [self.weights])
-        self.weights.grad = self._clipped(gradient)
-        self._adam.param_groups[0]["lr"] = learning_rate
-        self._adam.step()
-        if self._decay is not None:
-            with torch.no_grad():
+        with torch.no_grad():
+            self._descend(self._clipped(gradient), learning_rate)
+            if self._decay is not None:
                 self.weights.mul_(1 - learning_rate * self._decay)
         self._steps += 1
         pace = max(1 / (_AVERAGE_HORIZON + 1), 1 / (1 + 0.2 * self._steps))
@@ -39,15 +42,29 @@ class MemberAdam:
 
     def keep(self, members: Tensor) -> None:
         """Go on with the members of these indices [K] only."""
-        state = self._adam.state.pop(self.weights, {})
         self.weights = self.weights.detach()[members].clone().requires_grad_()
         self.average = self.average[members]
+        self._means, self._squares = self._means[members], self._squares[members]
         if self._usual_norm is not None:
             self._usual_norm = self._usual_norm[members]
-        self._adam = _adam(self.weights)
-        kept = {k: v[members] if k.startswith("exp_avg") else v for k, v in state.items()}
-        if kept:  # nothing before the first step
-            self._adam.state[self.weights] = kept
+
+    def _descend(self, gradient: Tensor, learning_rate: float) -> None:
+        adam(
+            [self.weights],
+            [gradient],
+            [self._means],
+            [self._squares],
+            [],
+            [self._count],
+            fused=True,
+            amsgrad=False,
+            beta1=_BETA1,
+            beta2=_BETA2,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=_EPSILON,
+            maximize=False,
+        )
 
     def _clipped(self, gradient: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(gradient, dim=1)
@@ -59,7 +76,3 @@ class MemberAdam:
         self._usual_norm = torch.lerp(self._usual_norm, calm, 0.02)
         scale = torch.where(sane, calm / norm.clamp_min(1e-30), torch.zeros_like(norm))
         return gradient.nan_to_num_(0.0, 0.0, 0.0).mul_(scale[:, None])
-
-
-def _adam(weights: Tensor) -> Adam:
-    return Adam([weights], lr=0.0, betas=(0.9, 0.99), fused=True)

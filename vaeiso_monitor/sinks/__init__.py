@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vaeiso_monitor.sinks.alertmanager import AlertmanagerSink
+from vaeiso_monitor.sinks.alertmanager_config import AlertmanagerSinkConfig
 from vaeiso_monitor.sinks.fanout import FanOut, OnDelivered, ignore_delivery
 from vaeiso_monitor.sinks.file import FileSink, FileSinkConfig
 from vaeiso_monitor.sinks.kafka import KafkaSink, KafkaSinkConfig
@@ -16,9 +19,12 @@ if TYPE_CHECKING:
 
     from vaeiso_monitor.types import Sink
 
-SinkConfig = StdoutSinkConfig | FileSinkConfig | KafkaSinkConfig | WebhookSinkConfig
+SinkConfig = (
+    StdoutSinkConfig | FileSinkConfig | KafkaSinkConfig | WebhookSinkConfig | AlertmanagerSinkConfig
+)
 
 __all__ = [
+    "AlertmanagerSinkConfig",
     "FanOut",
     "FileSinkConfig",
     "KafkaSinkConfig",
@@ -31,9 +37,17 @@ __all__ = [
 ]
 
 
-def open_sink(config: SinkConfig) -> Sink:
-    """Return the sink that ``config`` describes; it connects when it is first used."""
+def open_sink(
+    config: SinkConfig, *, quiet_seconds: float = 300.0, folder: Path | None = None
+) -> Sink:
+    """Return the sink that ``config`` describes; it connects when it is first used.
+
+    ``quiet_seconds`` without an alert end an episode; ``folder`` is where a sink may keep what it
+    must not forget. Only Alertmanager's asks for either.
+    """
     match config:
+        case AlertmanagerSinkConfig():
+            return AlertmanagerSink(config, quiet_seconds=quiet_seconds, folder=folder)
         case StdoutSinkConfig():
             return StdoutSink(config)
         case FileSinkConfig():
@@ -45,8 +59,13 @@ def open_sink(config: SinkConfig) -> Sink:
 
 
 def open_sinks(
-    configs: Sequence[SinkConfig], on_delivered: OnDelivered = ignore_delivery
+    configs: Sequence[SinkConfig],
+    on_delivered: OnDelivered = ignore_delivery,
+    *,
+    quiet_seconds: float = 300.0,
+    folder: Path | None = None,
 ) -> FanOut:
     """Return one sink that delivers to all of ``configs`` and reports each delivery."""
     details = [config.detail for config in configs]
-    return FanOut([open_sink(config) for config in configs], on_delivered, details)
+    sinks = [open_sink(config, quiet_seconds=quiet_seconds, folder=folder) for config in configs]
+    return FanOut(sinks, on_delivered, details)

@@ -105,7 +105,6 @@ class WebhookSink:
         return b"[" + b",".join(documents) + b"]" if self._config.batch else documents[0]
 
     def _post_until_taken(self, body: bytes) -> None:
-        self._works = False
         try:
             for attempt in stamina.retry_context(
                 on=(httpx.TransportError, _Unavailable),
@@ -115,9 +114,16 @@ class WebhookSink:
                 wait_max=10.0,
             ):
                 with attempt:
-                    self._post(body)
+                    self._attempt(body)
         except (httpx.TransportError, _Unavailable) as error:
             raise _unreachable(self._where, error) from error
+
+    def _attempt(self, body: bytes) -> None:
+        try:
+            self._post(body)
+        except (httpx.HTTPError, _Unavailable, ConfigError):
+            self._works = False
+            raise
         self._works = True
 
     def _post(self, body: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from vaeiso_monitor.telemetry.catalogue import METRICS, Metric
 from vaeiso_monitor.telemetry.episodes import EpisodesTelemetry
+from vaeiso_monitor.telemetry.limits import cpu_limit_cores, memory_limit_bytes
 from vaeiso_monitor.telemetry.logs import LoggingConfig, configure_logging
+from vaeiso_monitor.telemetry.overview import OverviewTelemetry
 from vaeiso_monitor.telemetry.regime import RegimeTelemetry
 from vaeiso_monitor.telemetry.status import Counts, ModelFacts, Partition, Scored, State, Status
 from vaeiso_monitor.telemetry.telemetry import Telemetry
@@ -14,6 +16,7 @@ __all__ = [
     "LoggingConfig",
     "Metric",
     "ModelFacts",
+    "OverviewTelemetry",
     "Partition",
     "RegimeTelemetry",
     "Scored",
@@ -21,4 +24,6 @@ __all__ = [
     "Status",
     "Telemetry",
     "configure_logging",
+    "cpu_limit_cores",
+    "memory_limit_bytes",
 ]

@@ -7,6 +7,7 @@ values: no key, entity, alert or user is ever a label, and of topics only the fi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 from vaeiso_monitor.types import RejectReason
@@ -15,21 +16,23 @@ Kind = Literal["counter", "gauge", "age", "histogram", "info"]
 
 SEVERITIES = ("warning", "critical")
 STATES = ("starting", "warming_up", "training", "running", "draining", "failed")
+OUTCOMES = ("quiet", "departed", "drifted", "not_judged")
+RETRAIN_STATUSES = ("promoted", "rejected", "skipped", "failed")
+RETRAIN_REASONS = ("schedule", "retry", "drift", "regime_shift", "request")
+TASKS = (
+    *("requests", "window", "regime", "tidy", "isometry", "inputs", "retrain", "retrain_now"),
+    *("config", "sinks", "refresh", "heartbeat"),
+)
 STAGES = ("poll", "decode", "encode", "score", "decide", "deliver", "commit", "keep", "train")
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG_SECONDS = (*_SECONDS, 30.0, 60.0, 300.0, 1800.0)
 _RECORDS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0)
-# Nats have no natural scale: about one value in ten to fifteen steps a decade, on both sides of 0.
-_NATS_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
-_NATS = (
-    *(-(10.0**power) for power in (3, 2, 1)),
-    0.0,
-    *(step * 10.0**power for power in (0, 1, 2) for step in _NATS_STEPS),
-    1e3,
-    1e4,
-    1e5,
-)
+# Nats have no natural scale, and normal records mostly score below 0: seven steps a decade, on both
+# sides of 0. OpenMetrics allows no _sum and no _count beside a bucket below 0.
+_NATS_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+_NATS_HALF = tuple(step * 10.0**power for power in (0, 1, 2) for step in _NATS_STEPS)
+_NATS = (-1e3, *(-bound for bound in reversed(_NATS_HALF)), 0.0, *_NATS_HALF, 1e3, 1e4, 1e5)
 _ANOMALY_SCORES = (
     *(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     *(1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0),
@@ -41,8 +44,8 @@ class Metric:
     """One metric: its exposed name, what kind of number it is, and what it means.
 
     An ``age`` is a gauge that is set to an instant and read as the seconds since then. ``values``
-    are the known values of a metric's only label: they are exported as 0 from the start, so that
-    the first event is seen as a rise.
+    are the known values of a metric's only label, or of all its labels together: they are exported
+    as 0 from the start, so that the first event is seen as a rise. So is a counter without labels.
     """
 
     name: str
@@ -50,13 +53,20 @@ class Metric:
     meaning: str
     labels: tuple[str, ...] = ()
     unit: str = ""
-    values: tuple[str, ...] = ()
+    values: tuple[str, ...] | tuple[tuple[str, ...], ...] = ()
     buckets: tuple[float, ...] = ()
 
     @property
     def type(self) -> str:
         """The Prometheus type that a scrape shows."""
         return "gauge" if self.kind in ("age", "info") else self.kind
+
+    @property
+    def at_first(self) -> tuple[tuple[str, ...], ...]:
+        """The values of the labels of every series that is there from the start."""
+        if self.values:
+            return tuple((each,) if isinstance(each, str) else each for each in self.values)
+        return ((),) if self.kind in ("counter", "histogram") and not self.labels else ()
 
 
 BUILD_INFO = Metric(
@@ -120,6 +130,11 @@ ALERT_RATE = Metric(
 ANOMALIES = Metric(
     "vaeiso_anomalies_total", "counter", "Records over the alert line, by severity.",
     ("severity",), "records", SEVERITIES,
+)  # fmt: skip
+BLAMED = Metric(
+    "vaeiso_blamed_anomalies_total", "counter",
+    "Records over the alert line, by the column that added most to the score.",
+    ("feature",), "records",
 )  # fmt: skip
 DEPARTED = Metric(
     "vaeiso_constant_departures_total", "counter",
@@ -219,6 +234,15 @@ TRAINING_PROGRESS = Metric(
 GPU_MEMORY = Metric(
     "vaeiso_gpu_memory_bytes", "gauge", "GPU memory held by the daemon.", unit="bytes"
 )
+MEMORY_LIMIT = Metric(
+    "vaeiso_memory_limit_bytes", "gauge",
+    "Memory that the daemon and its training may use: of its control group, or of the machine.",
+    unit="bytes",
+)  # fmt: skip
+CPU_LIMIT = Metric(
+    "vaeiso_cpu_limit_cores", "gauge",
+    "Processor cores that the daemon and its training may use.", unit="cores",
+)  # fmt: skip
 
 WINDOW_ROWS = Metric(
     "vaeiso_window_rows", "gauge", "Records kept on disk for training, by kind.",
@@ -318,7 +342,7 @@ DRIFTED = Metric(
 )
 DRIFT_CHECKS = Metric(
     "vaeiso_drift_checks_total", "counter", "Checks of a kind, by what they found.",
-    ("kind", "outcome"), "checks",
+    ("kind", "outcome"), "checks", tuple(product(("isometry", "inputs"), OUTCOMES)),
 )  # fmt: skip
 DRIFT_CHECKED = Metric(
     "vaeiso_drift_check_timestamp_seconds", "gauge", "When a kind was last checked (Unix time).",
@@ -328,7 +352,12 @@ DRIFT_CHECKED = Metric(
 RETRAINS = Metric(
     "vaeiso_retrains_total", "counter",
     "Trainings beside the scoring, by what came of them and why they were asked for.",
-    ("status", "reason"),
+    ("status", "reason"), values=tuple(product(RETRAIN_STATUSES, RETRAIN_REASONS)),
+)  # fmt: skip
+RETRAIN_STREAK = Metric(
+    "vaeiso_retrain_streak", "gauge",
+    "Trainings in a row that failed, or whose model the gate rejected; a better end makes it 0.",
+    ("status",), values=("rejected", "failed"),
 )  # fmt: skip
 RETRAIN_IN_PROGRESS = Metric(
     "vaeiso_retrain_in_progress", "gauge", "1 while a training runs beside the scoring."
@@ -366,11 +395,16 @@ MODEL_SWAPS = Metric(
 MODELS_STORED = Metric("vaeiso_models_stored", "gauge", "Bundles in the store.")
 LIFECYCLE_ERRORS = Metric(
     "vaeiso_lifecycle_errors_total", "counter",
-    "Times that something that runs by the clock broke off, by its name.", ("job",), "errors",
+    "Times that something that runs by the clock broke off, by its name.", ("task",), "errors",
+    TASKS,
 )  # fmt: skip
 SCHEDULER_ALIVE = Metric(
     "vaeiso_scheduler_alive", "gauge", "1 while the thread that watches the clock runs."
 )
+SCHEDULER_HEARTBEAT_AGE = Metric(
+    "vaeiso_scheduler_heartbeat_age_seconds", "age",
+    "Seconds since something last ran by the clock.", unit="seconds",
+)  # fmt: skip
 
 CONFIG_RELOADS = Metric(
     "vaeiso_config_reloads_total", "counter",

@@ -26,6 +26,14 @@ _FEATURES = {
     "unseen": metrics.INPUT_UNSEEN,
     "out_of_range": metrics.INPUT_OUT_OF_RANGE,
 }
+_OF_ONE_MODEL = (
+    metrics.LATENT_NORM,
+    metrics.LATENT_ORTHOGONALITY,
+    metrics.LATENT_KL,
+    metrics.MODEL_ALTERED,
+    metrics.INPUT_DRIFTED,
+    metrics.DRIFTED,
+)
 
 
 class DriftTelemetry:
@@ -37,6 +45,8 @@ class DriftTelemetry:
 
     def __init__(self, series: Series) -> None:
         self._series = series
+        self.last: dict[str, Mapping[str, Any]] = {}
+        """The latest report of each kind, as it came; missing before the first check."""
 
     def isometry_checked(self, report: Mapping[str, Any], max_latents: int) -> None:
         """Say what the serving model measured on recent normal records."""
@@ -57,6 +67,12 @@ class DriftTelemetry:
         self._replace(metrics.LATENT_KL, kl)
         altered = report["altered"]
         self._replace(metrics.MODEL_ALTERED, {} if altered is None else {(): float(altered)})
+
+    def model_changed(self) -> None:
+        """Forget what was measured of the model that served before."""
+        measured = (*_QUANTITIES.values(), *_FEATURES.values(), *_OF_ONE_MODEL)
+        for metric in measured:
+            self._series.replace(metric, {})
 
     def inputs_checked(self, report: Mapping[str, Any], max_features: int) -> None:
         """Say how recent records compare with the training records, feature by feature.
@@ -79,6 +95,7 @@ class DriftTelemetry:
         outcome = "not_judged" if not report["judged"] else "quiet"
         outcome = "departed" if report["departed"] else outcome
         outcome = "drifted" if report["drifted"] else outcome
+        self.last = {**self.last, kind: report}
         self._series.add(metrics.DRIFT_CHECKS, 1, kind, outcome)
         self._series.set(metrics.DRIFT_CHECKED, report["checked_at"], kind)
         if report["judged"]:

@@ -43,6 +43,9 @@ class LifecycleTelemetry:
         self._clock = clock
         self._lock = RLock()
         self.retrain = RetrainFacts()
+        self.config_refused = self.restart_needed = False
+        self._series.set(metrics.RETRAIN_IN_PROGRESS, 0.0)
+        self._series.set(metrics.TRAINER_MEMORY, 0.0)
 
     def training_began(self, reason: str) -> None:
         """Say that a training runs, and why."""
@@ -72,6 +75,7 @@ class LifecycleTelemetry:
         self._series.set(metrics.RETRAIN_DURATION, seconds)
         if status == "promoted":
             self._series.set(metrics.LAST_RETRAIN_SUCCESS, now)
+        self._count_streak(status)
         last = {"status": status, "reason": reason, "words": words, "at": now, "version": version}
         self._tell(phase="idle", reason=None, progress=None, last=last)
 
@@ -104,21 +108,36 @@ class LifecycleTelemetry:
         """Say how many bundles the store holds."""
         self._series.set(metrics.MODELS_STORED, count)
 
-    def job_failed(self, job: str) -> None:
+    def job_failed(self, task: str) -> None:
         """Say that something that runs by the clock broke off."""
-        self._series.add(metrics.LIFECYCLE_ERRORS, 1, job)
+        self._series.add(metrics.LIFECYCLE_ERRORS, 1, task)
 
     def scheduler_alive(self, alive: bool) -> None:
         """Say whether the thread that watches the clock runs."""
         self._series.set(metrics.SCHEDULER_ALIVE, float(alive))
+        self.scheduler_turned()
+
+    def scheduler_turned(self) -> None:
+        """Say that something ran by the clock."""
+        self._series.set(metrics.SCHEDULER_HEARTBEAT_AGE, self._clock())
 
     def config_reloaded(self, *, worked: bool, restart_needed: bool) -> None:
         """Say that a changed config was taken up or refused, and whether a part of it waits."""
         self._series.add(metrics.CONFIG_RELOADS, 1, "applied" if worked else "refused")
         self._series.set(metrics.CONFIG_RELOAD_SUCCESSFUL, float(worked))
+        self.config_refused = not worked
         if worked:
+            self.restart_needed = restart_needed
             self._series.set(metrics.CONFIG_RESTART_NEEDED, float(restart_needed))
             self._series.set(metrics.CONFIG_RELOAD_SUCCESS, self._clock())
+
+    def _count_streak(self, status: RetrainStatus) -> None:
+        """Count what ends the same way in a row; a rejected model was trained without failing."""
+        ended = {"rejected": ("failed",), "promoted": ("failed", "rejected")}.get(status, ())
+        for other in ended:
+            self._series.set(metrics.RETRAIN_STREAK, 0.0, other)
+        if status in ("rejected", "failed"):
+            self._series.add(metrics.RETRAIN_STREAK, 1, status)
 
     def _tell(self, **changes: Any) -> None:
         with self._lock:

@@ -60,12 +60,12 @@ class Series:
         self._clock = clock
         self._lock = Lock()
         self._numbers: dict[str, dict[Labels, float]] = {
-            metric.name: {(value,): 0.0 for value in metric.values}
+            metric.name: dict.fromkeys(metric.at_first, 0.0)
             for metric in metrics
             if metric.kind != "histogram"
         }
         self._histograms: dict[str, dict[Labels, _Buckets]] = {
-            metric.name: {(value,): _empty(metric) for value in metric.values}
+            metric.name: {labels: _empty(metric) for labels in metric.at_first}
             for metric in metrics
             if metric.kind == "histogram"
         }

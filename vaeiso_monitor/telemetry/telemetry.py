@@ -17,6 +17,7 @@ from vaeiso_monitor.telemetry.drift import DriftTelemetry
 from vaeiso_monitor.telemetry.episodes import EpisodesTelemetry
 from vaeiso_monitor.telemetry.feedback import FeedbackTelemetry
 from vaeiso_monitor.telemetry.lifecycle import LifecycleTelemetry
+from vaeiso_monitor.telemetry.overview import OverviewTelemetry
 from vaeiso_monitor.telemetry.recent import Recent
 from vaeiso_monitor.telemetry.regime import RegimeTelemetry
 from vaeiso_monitor.telemetry.series import Labels, LabelValues, Series
@@ -24,7 +25,7 @@ from vaeiso_monitor.telemetry.status import ModelFacts, Partition, Scored, State
 from vaeiso_monitor.telemetry.window import WindowTelemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -34,6 +35,7 @@ Delivery = Literal["delivered", "failed"]
 
 _MAX_TOPICS = 100
 _MAX_PARTITIONS = 1000
+_MAX_FEATURES = 100
 
 
 class Telemetry:
@@ -62,10 +64,12 @@ class Telemetry:
         self.lifecycle = LifecycleTelemetry(self._series, clock)
         self.window = WindowTelemetry(self._series)
         self.feedback = FeedbackTelemetry(self._series)
+        self.overview = OverviewTelemetry(clock)
         self._lock = RLock()
         self._alerts = Recent(records=100_000, seconds=3600)
         self._throughput = Recent(records=1 << 62, seconds=15)
         self._topics = LabelValues(_MAX_TOPICS)
+        self._features = LabelValues(_MAX_FEATURES)
         self._source_errors: dict[str, int] = {}
         now = clock()
         self._status = Status(State.STARTING, version, now, now, now)
@@ -83,6 +87,11 @@ class Telemetry:
     def state_changed(self, state: State) -> None:
         """Say that the daemon entered a state."""
         self._tell(state=state)
+
+    def limits(self, memory_bytes: int, cores: float) -> None:
+        """Say how much memory and how many cores the process and its training may use."""
+        self._series.set(metrics.MEMORY_LIMIT, memory_bytes)
+        self._series.set(metrics.CPU_LIMIT, cores)
 
     def heartbeat(self) -> None:
         """Say that the loop made a turn (about once a second is enough)."""
@@ -125,6 +134,7 @@ class Telemetry:
                 (metrics.RECORDS_WAITING, (), count),
             ]
         )
+        self.overview.received(count)
 
     def records_rejected(self, reasons: Mapping[str, int]) -> None:
         """Say how many waiting records were set aside, by reason."""
@@ -149,6 +159,7 @@ class Telemetry:
         self._series.observe(metrics.NATS, batch.nats)
         self._series.observe(metrics.ANOMALY_SCORE, batch.anomaly_scores)
         self._series.observe(metrics.BATCH_SIZE, batch.records)
+        self.overview.scored(batch.records, batch.warnings, batch.criticals, batch.anomaly_scores)
         with self._lock:
             self._alerts.add(now, batch.records, found)
             self._throughput.add(now, batch.records)
@@ -156,6 +167,16 @@ class Telemetry:
         if found:
             self._series.set(metrics.LAST_ALERT, now)
             self._tell(last_alert_at=now)
+
+    def columns(self, names: Iterable[str]) -> None:
+        """Say which columns there are, so that the first anomaly of each is seen as a rise."""
+        self.anomalies_blamed(dict.fromkeys(names, 0))
+
+    def anomalies_blamed(self, columns: Mapping[str, int]) -> None:
+        """Say which columns added most to the scores of anomalies, and to how many."""
+        self._series.together(
+            [(metrics.BLAMED, (self._features.bounded(name),), n) for name, n in columns.items()]
+        )
 
     def constants_departed(self, count: int) -> None:
         """Say in how many records a column differed that was constant in training."""
@@ -217,6 +238,8 @@ class Telemetry:
         }
         self._series.replace(metrics.CONSUMER_LAG, lag)
         self._series.replace(metrics.PROGRESS_AGE, moved)
+        known = [part.lag_records for part in progress if part.lag_records is not None]
+        self.overview.lagging(sum(known) if known else None)
         self._tell(
             partitions=tuple(
                 Partition(part.stream, part.partition, part.lag_records, part.idle_seconds)
@@ -238,7 +261,10 @@ class Telemetry:
         self._tell(training_progress=progress)
 
     def model_serving(self, model: ModelFacts) -> None:
-        """Say which model serves from now on."""
+        """Say which model serves from now on; what was measured of another says nothing of it."""
+        before = self.status().model
+        if before is not None and before.version != model.version:
+            self.drift.model_changed()
         labels = (model.version, f"{model.beta:g}", str(model.latent_dim), model.device)
         self._series.replace(metrics.MODEL_INFO, {labels: 1.0})
         self._series.set(metrics.MODEL_AGE, model.trained_at)

@@ -1,6 +1,21 @@
-"""What the daemon shows over HTTP: metrics, health, readiness and its status."""
+"""What the daemon shows over HTTP, and what may be asked of it there."""
 
-from vaeiso_monitor.web.app import web_app
-from vaeiso_monitor.web.server import Served, ServerConfig, serve
+from vaeiso_monitor.web.alerts import AlertQuery
+from vaeiso_monitor.web.app import Behind, web_app
+from vaeiso_monitor.web.condition import Condition, Drift, Problem, drift_of, problems
+from vaeiso_monitor.web.config import ServerConfig
+from vaeiso_monitor.web.server import Served, serve
 
-__all__ = ["Served", "ServerConfig", "serve", "web_app"]
+__all__ = [
+    "AlertQuery",
+    "Behind",
+    "Condition",
+    "Drift",
+    "Problem",
+    "Served",
+    "ServerConfig",
+    "drift_of",
+    "problems",
+    "serve",
+    "web_app",
+]

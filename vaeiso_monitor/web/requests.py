@@ -1,38 +1,27 @@
-"""The paths that change something; this machine alone may use them."""
+"""The paths that pass a wish on to the lifecycle: a training, a verdict."""
 
 from __future__ import annotations
 
-import ipaddress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
 
-from vaeiso_monitor.errors import TransientError
+from vaeiso_monitor.web.answers import answer
+from vaeiso_monitor.web.bodies import read_body
+from vaeiso_monitor.web.described import answers, body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-_Body = TypeVar("_Body", bound=msgspec.Struct)
-_MAX_BYTES = 65_536
-_NOBODY: dict[int | str, dict[str, Any]] = {
-    403: {"description": "Asked from another machine."},
-    503: {"description": "Nothing serves yet."},
-}
-_RETRAIN = {**_NOBODY, 409: {"description": "Another training runs."}}
-_FEEDBACK = {**_NOBODY, 404: {"description": "No such alert is remembered."}}
 
 
 class Requests(Protocol):
     """Whoever carries out what is asked over HTTP; each may raise TransientError."""
 
     def retrain(self, *, adopt: bool) -> dict[str, Any]:
-        """Ask for a training; say under ``started`` whether it begins."""
+        """Ask for a training; say under ``started`` whether it begins, in ``words`` why not."""
 
     def judge(
         self, alert_id: str, verdict: Literal["normal", "anomaly"], note: str
@@ -54,69 +43,68 @@ class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: Annotated[str, msgspec.Meta(max_length=2000)] = ""
 
 
-def from_here(request: Request) -> None:
-    """Refuse whoever is not on this machine, and what a foreign web page sends from it.
+class Training(msgspec.Struct, frozen=True):
+    """Whether a training begins; where it does not, ``detail`` repeats the words."""
 
-    A page in a browser here may send requests to loopback too: its browser names the page's origin,
-    and a name that was bent to loopback stands in the Host header.
-    """
-    client = request.client.host if request.client else ""
-    here = urlsplit(f"//{request.headers.get('host', '')}")
-    origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != here.netloc
-    if not _loopback(client) or not _loopback(here.hostname or "") or foreign:
-        raise HTTPException(HTTPStatus.FORBIDDEN, "only this machine may ask for that")
+    started: bool
+    words: str
+    detail: str | None = None
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What became of a verdict; ``detail`` repeats the words where the alert is not known."""
+
+    alert_id: str
+    verdict: Literal["normal", "anomaly"]
+    known: bool
+    changed: bool
+    words: str
+    detail: str | None = None
 
 
 def request_paths(requests: Requests) -> APIRouter:
     """Return the paths that pass on to ``requests``."""
-    router = APIRouter(prefix="/api/v1", dependencies=[Depends(from_here)])
+    router = APIRouter(prefix="/api/v1", tags=["requests"])
 
-    @router.post("/retrain", responses=_RETRAIN, openapi_extra=_body_of(Retrain))
-    async def retrain(request: Request) -> JSONResponse:
-        """Start a training beside the scoring."""
-        wish = await _body(request, Retrain)
-        found = await _asked(lambda: requests.retrain(adopt=wish.adopt))
-        code = HTTPStatus.ACCEPTED if found["started"] else HTTPStatus.CONFLICT
-        return JSONResponse(found, code)
+    @router.post(
+        "/retrain",
+        status_code=HTTPStatus.ACCEPTED,
+        responses=answers(Training, 409, 413, 422, 503, code=202),
+        openapi_extra=body(Retrain, required=False),
+    )
+    async def retrain(request: Request) -> Response:
+        """Start a training beside the scoring; 409 says why none can start."""
+        wish = await read_body(request, Retrain)
+        return await _told(
+            lambda: requests.retrain(adopt=wish.adopt),
+            "started",
+            HTTPStatus.ACCEPTED,
+            HTTPStatus.CONFLICT,
+        )
 
-    @router.post("/feedback", responses=_FEEDBACK, openapi_extra=_body_of(Feedback))
-    async def feedback(request: Request) -> JSONResponse:
-        """Say of an alert whether it was right."""
-        said = await _body(request, Feedback)
-        found = await _asked(lambda: requests.judge(said.alert_id, said.verdict, said.note))
-        return JSONResponse(found, HTTPStatus.OK if found["known"] else HTTPStatus.NOT_FOUND)
+    @router.post(
+        "/feedback",
+        responses=answers(Judged, 404, 413, 422, 503),
+        openapi_extra=body(Feedback),
+    )
+    async def feedback(request: Request) -> Response:
+        """Say of an alert whether it was right; it can be said again and changed."""
+        said = await read_body(request, Feedback)
+        return await _told(
+            lambda: requests.judge(said.alert_id, said.verdict, said.note),
+            "known",
+            HTTPStatus.OK,
+            HTTPStatus.NOT_FOUND,
+        )
 
     return router
 
 
-def _body_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the description of a body in the words of OpenAPI."""
-    _, parts = msgspec.json.schema_components([kind])
-    return {"requestBody": {"content": {"application/json": {"schema": parts[kind.__name__]}}}}
-
-
-async def _body(request: Request, kind: type[_Body]) -> _Body:
-    content = b""
-    async for piece in request.stream():
-        content += piece
-        if len(content) > _MAX_BYTES:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large")
-    try:
-        return msgspec.json.decode(content or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-
-
-async def _asked(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return await run_in_threadpool(ask)
-    except TransientError as error:
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+async def _told(
+    ask: Callable[[], dict[str, Any]], success: str, good: HTTPStatus, bad: HTTPStatus
+) -> Response:
+    """Carry a wish out in another thread and answer by whether it had success."""
+    found = await run_in_threadpool(ask)
+    if found[success]:
+        return answer(found, good)
+    return answer({**found, "detail": found.get("words", bad.phrase)}, bad)

@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.signal import lfilter
+import scipy
 
 from vaeiso_monitor.sources.plant.columns import FILTERS, PUMPS
 
@@ -41,7 +41,7 @@ class _Lag:
     def __call__(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         last = float(target[0]) if self._last is None else self._last
         keep = self._keep
-        lagged, _ = lfilter([1 - keep], [1, -keep], target, zi=[keep * last])
+        lagged, _ = scipy.signal.lfilter([1 - keep], [1, -keep], target, zi=[keep * last])
         self._last = float(lagged[-1])
         return np.asarray(lagged, dtype=np.float64)
 
