@@ -129,7 +129,7 @@ def _prepare(state: Path) -> Path:
 
 
 def _announce(url: str | None) -> None:
-    console.print(f"Open {url}/ in a browser; the API is at {url}/docs. Ctrl-C stops.")
+    console.print(f"Open {url}/ in a browser. Ctrl-C stops.")
 
 
 @dataclass(frozen=True, slots=True)
