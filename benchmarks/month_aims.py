@@ -7,6 +7,7 @@ from typing import Any
 
 RECALL = 0.8
 FACTOR = 2.0  # of the budget
+LOST = 0.05  # a candidate that finds so much less than the model before is a bad one
 SETTLED_WITHIN = 24  # hours after a change of regime, and in all after a drift
 WINDOW = 24  # hours over which a rate is taken: an hour has too few records for a small budget
 BIT = 0.1  # nats per record; what chance does to a mean over a day
@@ -93,10 +94,14 @@ def _poison(result: Mapping[str, Any]) -> dict[str, Any]:
         for t in result["trainings"]
         if t["finds"] is not None and any(a < t["hour"] <= b for a, b in spans)
     ]
-    bad = [t for t in judged if t["finds"] < RECALL]
+    bad = [t for t in judged if t["finds"] < max(RECALL, (t.get("champion_finds") or 0.0) - LOST)]
     let_in = [t for t in bad if t["status"] == "promoted"]
     finds = ", ".join(f"{t['finds']:.2f} ({t['status']})" for t in judged) or "none"
-    words = f"recall that the candidates of the poisoned window would have had: {finds}"
+    before = max((t.get("champion_finds") or 0.0 for t in judged), default=0.0)
+    words = (
+        f"recall that the candidates of the poisoned window would have had: {finds}; the model "
+        f"before: {before:.2f}"
+    )
     return {"name": "poison", "met": bool(bad) and not let_in, "words": words}
 
 

@@ -227,7 +227,14 @@ def test_differences_are_ours_less_theirs(data, tmp_path):
 def test_the_recipe_is_changed_by_name_or_refused():
     recipe = changed(Detector().recipe, ["model.beta=0.1", "model.hidden=[8, 4]", "device=cpu"])
     assert (recipe.model.beta, recipe.model.hidden, recipe.device) == (0.1, (8, 4), "cpu")
-    for bad in ("model.nothing=1", "model.beta.more=1", "model.beta", "training.max_steps=0"):
+    assert changed(recipe, ["model.linear_path=false"]).model.linear_path is False
+    for bad in (
+        "model.nothing=1",
+        "model.beta.more=1",
+        "model.beta",
+        "training.max_steps=0",
+        "model.linear_path=False",
+    ):
         with pytest.raises(ConfigError):
             changed(Detector().recipe, [bad])
     assert fingerprint(ours(["model.beta=0.1"])) != fingerprint(ours())

@@ -206,3 +206,18 @@ def test_reference_records_that_nobody_can_have_learned_do_not_count(bundle: Bun
     assert kept.numbers[-1].tolist() == bundle.sample.numbers[-1].tolist()
     forgotten = judged(known, known, evidence=replace(EVIDENCE, oldest=4000.0))
     assert "reference" not in {check.name for check in forgotten.checks}
+
+
+def test_a_regime_that_the_champion_adopted_is_held_to_its_nats(bundle: Bundle) -> None:
+    worse = candidate(documents(200, seed=6), steps=10)
+    created = bundle.created.timestamp()
+    adopted = {"adopted_since": "2026-01-01T00:00:00+00:00"}
+    known = replace(bundle, summary={**bundle.summary, "training_set": adopted})
+    for champion, since, held in (
+        (bundle, created - 60, False),
+        (known, created - 60, True),
+        (known, created + 60, False),
+    ):
+        evidence = replace(EVIDENCE, adopt_since=since)
+        verdict = judged(champion, worse, adopt=True, evidence=evidence)
+        assert ("nats" in failed(verdict)) is held

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache, partial
@@ -113,6 +113,9 @@ def _replaced(part: Any, path: list[str], value: Any, key: str) -> Any:
         msg = f'the recipe has no "{key}": "{first}" is not one of {", ".join(known) or "none"}'
         raise ConfigError(msg)
     inner = _replaced(getattr(part, first), rest, value, key) if rest else value
+    if isinstance(getattr(part, first), bool) and not isinstance(inner, bool):
+        msg = f"{key} is true or false, not {inner!r}"
+        raise ConfigError(msg)
     try:
         return replace(part, **{first: inner})
     except (TypeError, ValueError) as error:
@@ -121,8 +124,9 @@ def _replaced(part: Any, path: list[str], value: Any, key: str) -> Any:
 
 
 def _value(text: str) -> Any:
+    """Return a value as a config has it; a text that is none stands for itself."""
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
         return text
     return tuple(value) if isinstance(value, list) else value

@@ -115,6 +115,7 @@ def gathered(
         earlier=earlier,
         over_line=source.ledger.over_line + source.ledger.normal_since,
         oldest=source.ledger.oldest,
+        adopt_since=adopt_since,
     )
     return Material(TrainingSet(taken(source.records, np.flatnonzero(learned)), ledger), evidence)
 

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le
 from scipy.special import bdtrc
 
 from vaeiso_monitor.detect import CRITICAL_SCORE
-from vaeiso_monitor.lifecycle.gate_pair import Pair, interval, remembered
+from vaeiso_monitor.lifecycle.gate_pair import Pair, interval, knows, remembered
 from vaeiso_monitor.lifecycle.gate_verdict import Check, GateVerdict
 from vaeiso_monitor.model import Scorer, isometry
 
@@ -61,7 +61,8 @@ class Evidence:
     ``recent`` are normal (all kinds, if a regime is adopted), in the order they came. ``alerted``
     raised alerts lately, ``earlier`` did so before the regime that is to be adopted. ``unfiltered``
     is a sample of everything. ``over_line`` of the records that it learned from alerted once. What
-    was seen before ``oldest`` (Unix seconds) nobody can have learned from.
+    was seen before ``oldest`` (Unix seconds) nobody can have learned from. A regime that is adopted
+    began at ``adopt_since``.
     """
 
     recent: Records
@@ -70,6 +71,7 @@ class Evidence:
     earlier: Records | None = None
     over_line: int = 0
     oldest: float | None = None
+    adopt_since: float | None = None
 
 
 class Gate:
@@ -91,7 +93,8 @@ class Gate:
         """Compare ``candidate`` with ``champion``; with ``adopt`` the old regime does not count."""
         checks = list(self._checks(champion, candidate, evidence, adopt))
         if adopt:
-            checks = [_waived(check) if check.name in _WAIVED else check for check in checks]
+            waived = _WAIVED - {"nats"} if knows(champion, evidence.adopt_since) else _WAIVED
+            checks = [_waived(check) if check.name in waived else check for check in checks]
         judged_at, over = self._clock(), evidence.over_line
         return GateVerdict(candidate.version, champion.version, judged_at, adopt, checks, over)
 

@@ -64,6 +64,12 @@ def remembered(champion: Bundle, oldest: float | None) -> Records | None:
     return taken(sample, np.flatnonzero(times >= oldest))
 
 
+def knows(champion: Bundle, adopt_since: float | None) -> bool:
+    """Return whether a champion adopted the regime that began at ``adopt_since`` itself."""
+    adopted = (champion.summary.get("training_set") or {}).get("adopted_since") is not None
+    return adopted and adopt_since is not None and adopt_since < champion.created.timestamp()
+
+
 def interval(worse: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """Return a bootstrap interval of the mean; whole runs are drawn, for neighbours are alike."""
     count = min(_BLOCKS, len(worse))
