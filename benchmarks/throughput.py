@@ -210,7 +210,7 @@ def daemon(document: dict, count: int) -> dict:
                 reports.append(clock.report())
                 stop.wish()
 
-    app.daemon.Telemetry = Listening  # the daemon asks for no other way in
+    app.telling.Telemetry = Listening  # the daemon asks for no other way in
     loaded = settings.parse(document)
     configure_logging(loaded.log)
     stop = app.Stop(300)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -10,30 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
-import torch
-from prometheus_client import CollectorRegistry
 
-from vaeiso_monitor import __version__
 from vaeiso_monitor.alerts import AlertWriter, Episodes
+from vaeiso_monitor.app.collector import seldom_collecting
 from vaeiso_monitor.app.face import Face
 from vaeiso_monitor.app.joints import Daemon, Joints
 from vaeiso_monitor.app.reload import Reload
 from vaeiso_monitor.app.stop import Stop, stopped_by_signals
-from vaeiso_monitor.bundle import BundleStore, Engine, portrait_of
+from vaeiso_monitor.app.telling import (
+    counting,
+    from_nothing,
+    telemetry_of,
+    tell_what_serves,
+)
+from vaeiso_monitor.bundle import BundleStore, Engine
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.lifecycle import ColdStart, Reporter, Slot, owned
 from vaeiso_monitor.pipeline import Pipeline
-from vaeiso_monitor.sinks import FanOut, open_sinks
+from vaeiso_monitor.sinks import open_sinks
 from vaeiso_monitor.sources import open_source
-from vaeiso_monitor.telemetry import (
-    ModelFacts,
-    State,
-    Status,
-    Telemetry,
-    configure_logging,
-    cpu_limit_cores,
-    memory_limit_bytes,
-)
+from vaeiso_monitor.telemetry import State, Status, configure_logging
 from vaeiso_monitor.types import Refreshed
 
 if TYPE_CHECKING:
@@ -44,7 +39,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _TELL_SECONDS = 5.0
-_COLLECT_AFTER = 30_000  # new objects; a batch makes some thousands that go again by themselves
 
 
 def run(
@@ -83,7 +77,7 @@ class _Daemon:
         self._folder = folder
         self._config_file = config_file
         self._device = settings.torch_device()
-        self._telemetry = _telemetry(self._device)
+        self._telemetry = telemetry_of(self._device)
         self._telemetry.columns(column.name for column in settings.record_schema.columns)
         self._store = BundleStore(settings.store)
         self._slot = Slot()
@@ -119,7 +113,7 @@ class _Daemon:
                 log.info("stopped_before_the_first_bundle")
                 return
         self._tell_what_serves(self._slot.engine)
-        with _seldom_collecting(), self._living(joints):
+        with seldom_collecting(), self._living(joints):
             pipeline.run(held)
         counts = self._telemetry.status().records
         log.info(
@@ -174,18 +168,18 @@ class _Daemon:
         settings, telemetry = self._settings, self._telemetry
         alerts = open_sinks(
             settings.alerts.sinks,
-            _counting(telemetry.alerts_sent),
+            counting(telemetry.alerts_sent),
             quiet_seconds=settings.alerts.cooldown_seconds,
             folder=self._folder,
         )
         stack.enter_context(closing(alerts))
         dead_letters = open_sinks(
-            settings.dead_letters.sinks, _counting(telemetry.dead_letters_sent)
+            settings.dead_letters.sinks, counting(telemetry.dead_letters_sent)
         )
         stack.enter_context(closing(dead_letters))
         self._sinks = (*alerts.sinks, *dead_letters.sinks)
-        _from_nothing(telemetry.alerts_sent, alerts)
-        _from_nothing(telemetry.dead_letters_sent, dead_letters)
+        from_nothing(telemetry.alerts_sent, alerts)
+        from_nothing(telemetry.dead_letters_sent, dead_letters)
         return Pipeline(
             settings.pipeline,
             source=source,
@@ -242,65 +236,4 @@ class _Daemon:
                 sink.refresh()
 
     def _tell_what_serves(self, engine: Engine) -> None:
-        threshold = engine.bundle.threshold
-        self._telemetry.model_serving(_facts(engine))
-        self._telemetry.overview.serving(portrait_of(engine.bundle))
-        self._telemetry.state_changed(State.RUNNING)
-        log.info("serving", version=engine.bundle.version, threshold_nats=round(threshold.nats, 2))
-        if threshold.note:
-            log.warning("alert_budget", note=threshold.note)
-        if note := engine.bundle.summary.get("training", {}).get("note"):
-            log.warning("few_records", note=note)
-
-
-@contextmanager
-def _seldom_collecting() -> Iterator[None]:
-    """Keep the garbage collector off what the start made: it would cost a fifth of the loop."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
-def _telemetry(device: torch.device) -> Telemetry:
-    telemetry = Telemetry(
-        CollectorRegistry(),
-        version=__version__,
-        torch_version=torch.__version__,
-        gpu_memory=torch.cuda.memory_allocated if device.type == "cuda" else None,
-    )
-    telemetry.limits(memory_limit_bytes(), cpu_limit_cores())
-    return telemetry
-
-
-def _facts(engine: Engine) -> ModelFacts:
-    bundle = engine.bundle
-    return ModelFacts(
-        version=bundle.version,
-        trained_at=bundle.created.timestamp(),
-        beta=bundle.model.betas[0],
-        latent_dim=bundle.model.latent_dim,
-        device=engine.device.type,
-        threshold_nats=bundle.threshold.nats,
-        alert_budget=bundle.threshold.budget,
-        threshold_note=bundle.threshold.note,
-    )
-
-
-def _from_nothing(tell: Callable[..., None], sinks: FanOut) -> None:
-    """Show a scrape the counts of each sink before the first, or nobody sees the first failure."""
-    for sink in sinks.sinks:
-        tell(sink.name, 0, "delivered")
-        tell(sink.name, 0, "failed")
-
-
-def _counting(tell: Callable[..., None]) -> Callable[[str, int, bool], None]:
-    def delivered(sink: str, messages: int, worked: bool) -> None:
-        tell(sink, messages, "delivered" if worked else "failed")
-
-    return delivered
+        tell_what_serves(self._telemetry, engine)
