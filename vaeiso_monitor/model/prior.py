@@ -64,6 +64,13 @@ class Prior(Protocol):
     def shares(self) -> Tensor:
         """Return the weight pi_k of each mode: [..., K]; [0] without modes."""
 
+    def affine(self, latents: int) -> tuple[Tensor, Tensor]:
+        """Return W [2n, K] and b [K] of a prior without a member axis, for n latents.
+
+        A record whose mu beside mu^2 + sigma^2 is v [2n] has the rate -log sum_k exp(v W + b)_k -
+        sum_j log sigma_j, one k without modes.
+        """
+
     def alone(self) -> Prior:
         """Return the prior of a model's only member, for tensors without a member axis."""
 
@@ -103,6 +110,11 @@ class StandardNormal:
     def shares(self) -> Tensor:
         """Return nothing: [0]."""
         return torch.empty(0)
+
+    def affine(self, latents: int) -> tuple[Tensor, Tensor]:
+        """Return W [2n, 1] and b [1]: n / 2 - sum_j (mu_j^2 + sigma_j^2) / 2."""
+        weight = torch.cat([torch.zeros(latents, 1), torch.full((latents, 1), -0.5)])
+        return weight, torch.full((1,), 0.5 * latents)
 
     def alone(self) -> StandardNormal:
         """Return the same prior: it has no member axis."""
@@ -185,6 +197,11 @@ class Mixture:
     def shares(self) -> Tensor:
         """Return pi_k: [..., K]."""
         return self._log_weights.exp().squeeze(-2)
+
+    def affine(self, latents: int) -> tuple[Tensor, Tensor]:
+        """Return W [2n, K] and b [K]: the products of :meth:`_table` as one."""
+        del latents
+        return torch.cat([self._pull.mT, -0.5 * self._precision.mT]), self._base.squeeze(0)
 
     def alone(self) -> Mixture:
         """Return the only member's mixture, its tensors without the member axis."""

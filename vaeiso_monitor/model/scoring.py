@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from vaeiso_monitor.model import objective
 from vaeiso_monitor.model.coding import decoded
 from vaeiso_monitor.model.draws import sign_draws
 from vaeiso_monitor.model.network import Linear, Network
-from vaeiso_monitor.model.vae import VAE, bounded
+from vaeiso_monitor.model.pending import OnDevice, Pending
+from vaeiso_monitor.model.posterior import Encoder, Posterior, PosteriorRate
+from vaeiso_monitor.model.vae import VAE
 from vaeiso_monitor.model.workers import Workers, one_thread
 
 Floats = NDArray[np.floating]
 
-_CACHED_BYTES = 2_000_000  # of the largest activation; fewer, and starting each layer costs more
+_CACHED_BYTES = 4_000_000  # of the largest activation; fewer, and starting each layer costs more
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,6 @@ class Parts:
     method: str
 
 
-class Pending(Protocol):
-    """A batch on its way: ``result`` waits for it."""
-
-    def result(self) -> NDArray[np.float64]:
-        """Return the nats of each record of the batch [B]."""
-
-
 class Scorer:
     """Scores records with one member of a model, in bounded memory whatever the batch.
 
@@ -87,10 +82,11 @@ class Scorer:
         self.config, self.device = config, device
         self._model = model.to(device, dtype)
         self._prior = self._model.prior.alone()
+        self._encoder, self._decoder = Encoder(self._model.encoder), Network(self._model.decoder)
+        self._rate = PosteriorRate(self._prior, self._model.weights, model.latent_dim)
         self._dtype = dtype
         self._beta = model.betas[0]
         self._constant = float(objective.log_normaliser(model.to(torch.device("cpu"))).item())
-        self._encoder, self._decoder = Network(self._model.encoder), Network(self._model.decoder)
         draws = sign_draws(config.samples, model.latent_dim, config.seed)
         with_mean = torch.cat([torch.zeros_like(draws[:1]), draws])[:, None, :]
         self._draws = with_mean.to(device=device, dtype=dtype)  # [1 + K, 1, n]
@@ -102,7 +98,7 @@ class Scorer:
         """Start to score records [B, m] and return at once; the array must not change meanwhile."""
         x = self._checked(x)
         if self._workers is None:
-            return _OnDevice(self._nats, x, self.device)
+            return OnDevice(self._nats, x, self.device)
         return self._workers.launch(self._on_host, x, self._chunk)
 
     def score(self, x: Floats) -> NDArray[np.float64]:
@@ -142,42 +138,53 @@ class Scorer:
 
     def _on_host(self, x: Floats, nats: NDArray[np.float64]) -> None:
         with torch.inference_mode():
-            torch.from_numpy(nats).copy_(self._score(torch.from_numpy(x)))
+            padded, out = torch.from_numpy(_padded(x)), torch.from_numpy(nats)
+            if len(padded) == len(out):
+                self._score(padded, out)
+            else:
+                self._score(padded, whole := out.new_empty(len(padded)))
+                out.copy_(whole[: len(out)])
 
     def _pieces(self, x: Tensor) -> Iterator[Tensor]:
         return (piece.to(self.device) for piece in torch.split(x, self._chunk))
 
     def _nats(self, x: Tensor) -> Tensor:
         out = torch.empty(len(x), dtype=torch.float64, device=x.device)
-        for start in range(0, len(x), self._chunk):
-            piece = x[start : start + self._chunk]
-            out[start : start + len(piece)] = self._score(piece)
+        for piece, nats in zip(
+            torch.split(x, self._chunk), torch.split(out, self._chunk), strict=True
+        ):
+            self._score(piece, nats)
         return out
 
-    def _score(self, x: Tensor) -> Tensor:
-        mean, sigma, log_variance = self._posterior(x)
-        rate = self._prior.total(mean, sigma, log_variance)
+    def _score(self, x: Tensor, nats: Tensor) -> None:
+        """Write the nats [B] (float64) of records [B, m]."""
+        posterior = self._encoder(x)
+        rate = self._rate(posterior)
         if self._model.distortion.constant_metric:
-            hidden, steps, weight = self._steps(mean, sigma)
-            coding = _square_sum(self._root(steps)).sum(0) * weight
-            distortion = _square_sum(self._decoder.last(hidden).sub_(x)) + coding
+            distortion = self._squared_error(x, posterior)
         else:
-            distortion = self._distortions(x, mean, sigma)[0].double().sum(1)
-        return distortion.double() / self._beta + rate.double() + self._constant
+            distortion = self._distortions(x, posterior)[0].double().sum(1)
+        nats.copy_(torch.add(rate, distortion, alpha=1 / self._beta)).add_(self._constant)
+
+    def _squared_error(self, x: Tensor, posterior: Posterior) -> Tensor:
+        """Return the sum of transform and coding loss [B], the latter by the root of the metric."""
+        hidden, steps, weight = self._steps(posterior)
+        coding = _square_sum(self._root(steps)).sum(0)
+        return _square_sum(self._decoder.last(hidden).sub_(x)).add_(coding, alpha=weight)
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return the distortion [B, m] in nats, x_breve [B, m], and the rate: latents, mode."""
-        mean, sigma, log_variance = self._posterior(x)
-        distortion, expected = self._distortions(x, mean, sigma)
-        rate = self._prior.split(mean, sigma, log_variance)
+        posterior = self._encoder(x)
+        distortion, expected = self._distortions(x, posterior)
+        rate = self._prior.split(posterior.mean, posterior.sigma, posterior.log_variance)
         mode_nats = x.new_zeros(len(x)) if rate.mode_nats is None else rate.mode_nats
         mode = torch.zeros_like(mode_nats) if rate.mode is None else rate.mode
         nats = (distortion / self._beta).double()
         return nats, expected.double(), rate.latents.double(), mode_nats.double(), mode.long()
 
-    def _distortions(self, x: Tensor, mean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def _distortions(self, x: Tensor, posterior: Posterior) -> tuple[Tensor, Tensor]:
         """Return transform and coding loss of each value, and x_breve: [B, m] both."""
-        hidden, steps, weight = self._steps(mean, sigma)
+        hidden, steps, weight = self._steps(posterior)
         raw = self._decoder.last(hidden)
         steps = torch.matmul(steps, self._decoder.layers[-1][0])
         closed = self.config.method == "closed"
@@ -185,21 +192,16 @@ class Scorer:
         expected, coding = decoded(judged, raw, steps, weight=weight, closed=closed)
         return judged.values(x, expected) + coding, expected
 
-    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean, raw = torch.chunk(self._encoder.run(x), 2, dim=1)
-        log_variance = bounded(raw)
-        return mean, (0.5 * log_variance).exp_(), log_variance
-
-    def _steps(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, float]:
+    def _steps(self, posterior: Posterior) -> tuple[Tensor, Tensor, float]:
         """Return what enters the decoder's last layer at the mean [B, h], steps [S, B, h], weight.
 
         The coding loss is ``weight`` times the sum over the steps of |step W|^2: a step is the way
         from the mean to a draw, or, in closed form, sigma_j times the derivative along latent j.
         """
+        mean, sigma = posterior.mean, posterior.sigma
         if self.config.method == "closed":
             return *self._decoder.tangents(mean, sigma), 1.0
-        hidden = self._decoder.hidden(torch.addcmul(mean, sigma, self._draws))
-        return hidden[0], hidden[1:].sub_(hidden[0]), 1.0 / self.config.samples
+        return *self._decoder.steps(mean, sigma, self._draws), 1.0 / self.config.samples
 
     def _metric_root(self) -> Tensor:
         """Return the root [h, r] of the last layer's metric: |d W|^2 = |d root|^2.
@@ -221,27 +223,21 @@ class Scorer:
         copies = self._model.latent_dim if self.config.method == "closed" else self.config.samples
         hidden = max(self._model.shape.hidden, default=self._model.latent_dim)
         widest = max(self._model.width, hidden * (copies + 1))
-        return max(64, _CACHED_BYTES // (4 * widest))
+        return 1 << max(64, _CACHED_BYTES // (4 * widest)).bit_length() - 1
+
+
+def _padded(x: Floats) -> Floats:
+    """Return ``x`` [B, m] with rows of zeros up to one of a few dozen sizes, in float32.
+
+    oneDNN makes ready for each new number of rows, which takes as long as scoring thousands.
+    """
+    step = max(8, (1 << max(0, len(x) - 1).bit_length()) >> 3)  # an eighth to a quarter of the rows
+    beyond = -len(x) % step
+    if not beyond or x.dtype != np.float32:
+        return x
+    return np.concatenate([x, np.zeros((beyond, x.shape[1]), x.dtype)])
 
 
 def _square_sum(values: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(values, dim=-1)  # one pass, where a sum takes two
     return norm.square_()
-
-
-class _OnDevice:
-    """A batch on a GPU: its copies and kernels are queued, and an event says when it is done."""
-
-    def __init__(self, nats: Callable[[Tensor], Tensor], x: Floats, device: torch.device) -> None:
-        with torch.inference_mode(), torch.cuda.device(device):
-            self._source = torch.from_numpy(x).pin_memory()
-            on_device = nats(self._source.to(device, non_blocking=True))
-            self._nats = torch.empty(len(x), dtype=torch.float64, pin_memory=True)
-            self._nats.copy_(on_device, non_blocking=True)
-            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._done.record()
-
-    def result(self) -> NDArray[np.float64]:
-        """Wait for the event and return the nats [B]."""
-        self._done.synchronize()
-        return self._nats.numpy()

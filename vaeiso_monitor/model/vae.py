@@ -18,7 +18,7 @@ from vaeiso_monitor.model.distortions import distortion_of
 from vaeiso_monitor.model.prior import Mixture, Prior, StandardNormal
 from vaeiso_monitor.model.shape import Shape
 
-_MIDDLE, _HALF = -7.0, 14.0  # log-variances lie within -21 and 7
+MIDDLE, HALF = -7.0, 14.0  # log-variances lie within -21 and 7
 FIRST_LOG_VARIANCE = -3.0
 
 Layer = tuple[Tensor, Tensor]  # weight [M, in, out], bias [M, 1, out]
@@ -136,15 +136,15 @@ def bounded(raw: Tensor) -> Tensor:
     Near the middle it is the identity; the bounds keep exp() and 1/sigma finite in float32.
     u / sqrt(1 + u^2) does what tanh(u) would, at a tenth of its cost.
     """
-    scaled = (raw - _MIDDLE) / _HALF
-    middle = raw.new_tensor(_MIDDLE)
-    return torch.addcmul(middle, scaled, torch.rsqrt(1 + scaled * scaled), value=_HALF)
+    scaled = (raw - MIDDLE) / HALF
+    middle = raw.new_tensor(MIDDLE)
+    return torch.addcmul(middle, scaled, torch.rsqrt(1 + scaled * scaled), value=HALF)
 
 
 def unbounded(log_variance: float) -> float:
     """Return the raw output of the encoder for which :func:`bounded` is ``log_variance``."""
-    scaled = (log_variance - _MIDDLE) / _HALF
-    return _HALF * scaled / math.sqrt(1 - scaled**2) + _MIDDLE
+    scaled = (log_variance - MIDDLE) / HALF
+    return HALF * scaled / math.sqrt(1 - scaled**2) + MIDDLE
 
 
 def initial(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Piece = Callable[[NDArray[np.floating], NDArray[np.float64]], None]
 
 _KEPT_BYTES = 24 << 20
+_FEWEST_ROWS = 1024  # of a piece that is cut smaller for balance
 
 
 class Workers:
@@ -34,7 +35,7 @@ class Workers:
         _keep_freed_memory()
 
     def launch(self, score: Piece, x: NDArray[np.floating], largest: int) -> Shares:
-        """Start to score ``x`` [B, m] in pieces of about ``largest`` rows or fewer.
+        """Start to score ``x`` [B, m] in pieces of ``largest`` rows or fewer.
 
         Whoever is done takes the next piece, so that a core that others use holds nobody up.
         """
@@ -76,12 +77,14 @@ def one_thread() -> Iterator[None]:
 
 
 def _pieces(rows: int, largest: int, workers: int) -> list[slice]:
-    """Return pieces of nearly the same size, the same number for each worker where that pays."""
-    count = -(-rows // largest)
-    if rows > largest // 2:
-        count = -(-count // workers) * workers
-    edges = [rows * i // count for i in range(count + 1)] if count else [0]
-    return [slice(start, stop) for start, stop in pairwise(edges)]
+    """Return a piece of ``largest`` rows for each worker, again and again, then of halves of it."""
+    edges, size = [0], largest
+    while edges[-1] < rows:
+        while size * workers > rows - edges[-1] and size // 2 >= _FEWEST_ROWS:
+            size //= 2
+        ends = range(edges[-1] + size, edges[-1] + size * workers + 1, size)
+        edges += [end for end in ends if end < rows + size]
+    return [slice(start, min(stop, rows)) for start, stop in pairwise(edges)]
 
 
 def _share(
@@ -94,6 +97,9 @@ def _share(
 def _alone(together: Barrier) -> None:
     torch.get_num_threads()  # makes the thread take torch's number, which the next line overrules
     torch.set_num_threads(1)
+    # most modes of the prior are next to impossible for a record, and the processor takes ten times
+    # as long for probabilities below 1e-38
+    torch.set_flush_denormal(True)
     together.wait()
 
 
