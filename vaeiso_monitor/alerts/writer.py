@@ -32,10 +32,8 @@ class AlertWriter:
         """Return an alert for each of the ``flagged`` rows (indices into ``scored.records``)."""
         if not len(flagged):
             return []
-        threshold = engine.bundle.threshold
-        nats = scored.nats[flagged]
+        threshold, nats = engine.bundle.threshold, scored.nats[flagged]
         anomaly_scores = threshold.anomaly_score(nats).tolist()
-        tails = threshold.tail_probability(nats).tolist()
         why = _Why(engine, scored.records, engine.explain(scored.x[flagged]), self._config)
         shared: dict[str, Any] = {
             "detected_at": iso(now),
@@ -43,18 +41,22 @@ class AlertWriter:
             "alert_budget": threshold.budget,
             "model": _model(engine),
         }
+        places = scored.records.rows[flagged].tolist()
+        figures = zip(
+            nats.tolist(), anomaly_scores, threshold.tail_probability(nats).tolist(), strict=True
+        )
         alerts = []
-        for i, row in enumerate(flagged.tolist()):
-            record = engine.decoder.values(scored.batch, int(scored.records.rows[row]))
+        for i, (score, anomaly_score, tail) in enumerate(figures):
+            row, record = int(flagged[i]), engine.decoder.values(scored.batch, places[i])
             alerts.append(
                 Alert(
                     **shared,
-                    **_identity(engine, scored, row),
+                    **_identity(engine, scored, row, places[i]),
                     **why.parts(i, row, record),
-                    severity=severity(anomaly_scores[i]),
-                    nats=float(nats[i]),
-                    anomaly_score=anomaly_scores[i],
-                    tail_probability=tails[i],
+                    severity=severity(anomaly_score),
+                    nats=score,
+                    anomaly_score=anomaly_score,
+                    tail_probability=tail,
                     record=record if self._config.include_record else None,
                 )
             )
@@ -67,61 +69,59 @@ class _Why:
     def __init__(
         self, engine: Engine, records: Records, explanation: Explanation, config: AlertsConfig
     ) -> None:
-        bundle = engine.bundle
+        bundle, schema = engine.bundle, engine.schema
         self._numbers = records.numbers
-        self._at = {c.name: (i, c.kind) for i, c in enumerate(engine.schema.number_columns)}
-        self._names = [feature.name for feature in bundle.encoder.features]
-        self._units = {column.name: column.unit for column in engine.schema.columns}
-        self._why = explanation
+        self._at = {c.name: (i, c.kind) for i, c in enumerate(schema.number_columns)}
+        units = {column.name: column.unit for column in schema.columns}
+        self._columns = [(f.name, units.get(f.name)) for f in bundle.encoder.features]
+        self._expected = explanation.expected
         self._top = _largest(explanation.feature_nats, config.top_features)
         self._busiest = _largest(explanation.latent_nats, config.top_latents)
         self._distortion = explanation.feature_nats.sum(axis=1).tolist()
         self._rate = (explanation.latent_nats.sum(axis=1) + explanation.mode_nats).tolist()
-        self._modes = explanation.mode.tolist() if explanation.mode is not None else None
-        self._shares = bundle.mode_shares
+        self._modes = _modes(bundle.mode_shares, explanation)
         self._importance = bundle.importance_ratios
 
     def parts(self, i: int, row: int, record: dict[str, Any]) -> dict[str, Any]:
         """Return the explaining fields of the alert of record ``i``, which stands in ``row``."""
-        features = [self._feature(i, j, row, record) for j in self._top[i]]
-        latents = [
-            Latent(j, float(self._why.latent_nats[i, j]), self._importance.get(j))
-            for j in self._busiest[i]
-        ]
+        importance = self._importance.get
         return {
             "distortion_nats": self._distortion[i],
             "rate_nats": self._rate[i],
-            "features": features,
-            "latents": latents,
-            "mode": self._mode(i),
+            "features": [self._feature(i, j, nats, row, record) for j, nats in self._top[i]],
+            "latents": [Latent(j, nats, importance(j)) for j, nats in self._busiest[i]],
+            "mode": self._modes[i] if self._modes is not None else None,
         }
 
-    def _mode(self, i: int) -> Mode | None:
-        if self._modes is None:
-            return None
-        index = self._modes[i]
-        return Mode(index, self._shares[index], float(self._why.mode_nats[i]))
-
-    def _feature(self, i: int, j: int, row: int, record: dict[str, Any]) -> Feature:
-        name = self._names[j]
+    def _feature(self, i: int, j: int, nats: float, row: int, record: dict[str, Any]) -> Feature:
+        name, unit = self._columns[j]
         value = record.get(name)
         if isinstance(value, str) and name in self._at:  # of a CSV file all values are texts
             column, kind = self._at[name]
             number = float(self._numbers[row, column])
             value = bool(number) if kind == "boolean" else number
-        nats = float(self._why.feature_nats[i, j])
-        expected = self._why.expected[j][i]
-        return Feature(name, value, expected, nats, self._units.get(name), value is None)
+        return Feature(name, value, self._expected[j][i], nats, unit, value is None)
 
 
-def _largest(nats: NDArray[np.float64], count: int) -> list[list[int]]:
-    order: list[list[int]] = np.argsort(-nats, axis=1, kind="stable")[:, :count].tolist()
-    return order
+def _modes(shares: list[float], explanation: Explanation) -> list[Mode] | None:
+    """Return the mode of each record, None for a model without modes."""
+    if explanation.mode is None:
+        return None
+    found = zip(explanation.mode.tolist(), explanation.mode_nats.tolist(), strict=True)
+    return [Mode(index, shares[index], nats) for index, nats in found]
 
 
-def _identity(engine: Engine, scored: Scored, row: int) -> dict[str, Any]:
-    records, at = scored.records, int(scored.records.rows[row])
-    position = scored.batch.position(at)
+def _largest(nats: NDArray[np.float64], count: int) -> list[list[tuple[int, float]]]:
+    """Return for each record the ``count`` columns with the most nats, and how many these are."""
+    order = np.argsort(-nats, axis=1, kind="stable")[:, :count]
+    most = np.take_along_axis(nats, order, axis=1)
+    pairs = zip(order.tolist(), most.tolist(), strict=True)
+    return [list(zip(columns, values, strict=True)) for columns, values in pairs]
+
+
+def _identity(engine: Engine, scored: Scored, row: int, at: int) -> dict[str, Any]:
+    """Return who the record in ``row`` is, which came as ``at`` in its batch."""
+    records, position = scored.records, scored.batch.position(at)
     when = parse_time(records.times[row]) if records.times is not None else None
     when = when or _instant(scored.batch.timestamp(at))
     entity = engine.schema.entity

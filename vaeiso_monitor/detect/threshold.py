@@ -114,13 +114,13 @@ class Threshold:
         knots, log_tail = self.knots, self.log_tail
         left = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(knots) - 1)
         right = np.minimum(left + 1, len(knots) - 1)
+        lower, upper, high, low = knots[left], knots[right], log_tail[left], log_tail[right]
+        beyond, below = scores >= knots[-1], scores < knots[0]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            share = (scores - knots[left]) / (knots[right] - knots[left])
-            inner = log_tail[left] + share * (log_tail[right] - log_tail[left])
-            inner = np.clip(inner, log_tail[right], log_tail[left])
-            outer = log_tail[-1] + self.tail.log_survival(scores - knots[-1])
-            under = self._log_under(knots[0] - scores)
-        result = np.where(scores >= knots[-1], outer, np.where(scores < knots[0], under, inner))
+            share = (scores - lower) / (upper - lower)
+            result = np.asarray(np.clip(high + share * (low - high), low, high))
+            result[beyond] = log_tail[-1] + self.tail.log_survival(scores[beyond] - knots[-1])
+            result[below] = self._log_under(knots[0] - scores[below])
         return np.where(np.isnan(scores), -np.inf, result)
 
     def _log_under(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:

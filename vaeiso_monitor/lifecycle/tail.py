@@ -89,10 +89,14 @@ class Tail:
 
     def _crowded(self, over: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which records [n] have more neighbours over the line than chance brings."""
-        flags = np.concatenate([self._before, over]).astype(np.float64)
-        around = np.convolve(flags, np.ones(2 * _BESIDE + 1))[_BESIDE : _BESIDE + len(flags)]
-        self._before = flags[-_BESIDE:] > 0
-        return (around - flags)[-len(over) :] > _COMPANY if len(over) else over
+        flags = np.concatenate([self._before, over])
+        self._before = flags[-_BESIDE:]
+        places = np.flatnonzero(flags)
+        first = np.searchsorted(places, places - _BESIDE)
+        last = np.searchsorted(places, places + _BESIDE, side="right")
+        crowded = np.zeros(len(flags), dtype=bool)
+        crowded[places[last - first - 1 > _COMPANY]] = True
+        return crowded[_BESIDE:]
 
     def _draw(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Let in [k] by chance, and none where as many as expected are in already."""

@@ -44,7 +44,7 @@ class DocumentReader:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         fields = _field_names(schema)
-        p = len(schema.numbers)
+        p = self._width = len(schema.numbers)
         self._getters = {name: attrgetter(f"f{i}") for i, name in enumerate(fields) if i >= p}
         self._decode = msgspec.json.Decoder(_row_type(schema)).decode
         self._pack = struct.Struct(f"{p}d").pack
@@ -53,7 +53,7 @@ class DocumentReader:
         """Read every document of ``payload``; never raises, whatever the bytes."""
         faults: dict[int, Fault] = {}
         others: dict[str, list[Any]] = {name: [] for name in self._getters}
-        parts = [np.empty((0, len(self._schema.numbers)))]
+        parts = [np.empty((0, self._width))]
         for start in range(0, len(payload), _CACHED_DOCUMENTS):
             documents = self._decoded(payload[start : start + _CACHED_DOCUMENTS], start, faults)
             parts.append(self._matrix(documents))
@@ -88,7 +88,7 @@ class DocumentReader:
 
     def _matrix(self, documents: Sequence[Any]) -> NDArray[np.float64]:
         """Return the numbers, the leading p fields, as float64 [n, p], NaN for None."""
-        p, pack = len(self._schema.numbers), self._pack
+        p, pack = self._width, self._pack
         try:  # twice as fast as an iterator, but it cannot read the None of an explicit null
             packed = b"".join([pack(*astuple(document)[:p]) for document in documents])
         except struct.error:

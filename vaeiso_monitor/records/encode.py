@@ -9,7 +9,6 @@ dropped column that changes, a first missing value, a new category) is told in o
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -147,7 +146,7 @@ class Encoder:
 
 
 def _values(column: NDArray[np.float64], *, truths: bool) -> list[Any]:
-    values = column.tolist()
-    if truths:
-        return [None if math.isnan(value) else value >= _PRESENT_BELOW for value in values]
-    return [None if math.isnan(value) else value for value in values]
+    values: list[Any] = (column >= _PRESENT_BELOW if truths else column).tolist()
+    for row in np.flatnonzero(np.isnan(column)).tolist():
+        values[row] = None
+    return values

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -82,8 +83,8 @@ class OneHot:
     def encode_into(self, x: NDArray[np.float32], column: Sequence[str | None]) -> None:
         """Write the columns of ``column`` into the zeros of ``x`` [n, m]."""
         fallback = len(self.values) if self.pooled else _NO_COLUMN
-        codes_of = self._codes
-        codes = np.array([codes_of.get(value, fallback) for value in column], dtype=np.int64)
+        found = map(self._codes.get, column, repeat(fallback))
+        codes = np.fromiter(found, np.int64, len(column))
         known = np.flatnonzero(codes >= 0)
         x[known, self.start + codes[known]] = 1.0
         if len(known) < len(codes):

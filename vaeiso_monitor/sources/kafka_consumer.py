@@ -9,6 +9,7 @@ from kafka import AsyncConsumerRebalanceListener, KafkaConsumer
 
 from vaeiso_monitor.errors import TransientError
 from vaeiso_monitor.peers.clients import build_client
+from vaeiso_monitor.sources.kafka_records import read_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ def open_consumer(
     nothing corrects that later (seen with kafka-python 3.0.12).
     """
     consumer = build_client(KafkaConsumer, settings)
+    read_quickly(consumer)
     consumer.subscribe(topics=list(topics), listener=listener)
     until = monotonic() + timeout_seconds
     asked = monotonic()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_BLOCK_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 3 << 20  # a few thousand records: each batch has costs of its own
 _HEAD_BYTES: Final = 1024
 _MARK: Final = b"\xef\xbb\xbf"
 SOURCE: Final = "file"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from bisect import bisect_left
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -64,6 +66,7 @@ class Series:
             for metric in metrics
             if metric.kind != "histogram"
         }
+        self._bounds = {metric.name: np.asarray(metric.buckets) for metric in metrics}
         self._histograms: dict[str, dict[Labels, _Buckets]] = {
             metric.name: {labels: _empty(metric) for labels in metric.at_first}
             for metric in metrics
@@ -94,19 +97,32 @@ class Series:
     def observe(self, metric: Metric, values: ArrayLike, *labels: str) -> None:
         """Count a whole batch of values into a histogram; what is no number counts as +Inf."""
         array = np.asarray(values, dtype=np.float64).ravel()
-        bounds = np.asarray(metric.buckets)
-        bins = np.searchsorted(bounds, array, side="left")
-        counts = np.bincount(bins, minlength=len(bounds) + 1)
+        bounds = self._bounds[metric.name]
+        counts = np.bincount(np.searchsorted(bounds, array), minlength=len(bounds) + 1)
         total = float(array[np.isfinite(array)].sum())
         with self._lock:
-            buckets = self._histograms[metric.name].setdefault(labels, _empty(metric))
+            buckets = self._buckets(metric, labels)
             buckets.counts += counts
             buckets.total += total
+
+    def observe_one(self, metric: Metric, value: float, *labels: str) -> None:
+        """Count one value as :meth:`observe` does, without an array for it."""
+        place = len(metric.buckets) if math.isnan(value) else bisect_left(metric.buckets, value)
+        with self._lock:
+            buckets = self._buckets(metric, labels)
+            buckets.counts[place] += 1
+            buckets.total += value if math.isfinite(value) else 0.0
 
     def sums(self, *metrics: Metric) -> list[float]:
         """Return for each counter or gauge the sum over its series, all at one instant."""
         with self._lock:
             return [sum(self._numbers[metric.name].values()) for metric in metrics]
+
+    def _buckets(self, metric: Metric, labels: Labels) -> _Buckets:
+        known = self._histograms[metric.name]
+        if labels not in known:
+            known[labels] = _empty(metric)
+        return known[labels]
 
     def describe(self) -> Iterator[Family]:
         """Yield the families without samples, so that the registry refuses a second owner."""

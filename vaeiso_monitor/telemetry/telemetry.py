@@ -158,7 +158,7 @@ class Telemetry:
         )
         self._series.observe(metrics.NATS, batch.nats)
         self._series.observe(metrics.ANOMALY_SCORE, batch.anomaly_scores)
-        self._series.observe(metrics.BATCH_SIZE, batch.records)
+        self._series.observe_one(metrics.BATCH_SIZE, batch.records)
         self.overview.scored(batch.records, batch.warnings, batch.criticals, batch.anomaly_scores)
         with self._lock:
             self._alerts.add(now, batch.records, found)
@@ -188,7 +188,7 @@ class Telemetry:
 
     def stage_finished(self, stage: str, seconds: float) -> None:
         """Say how long one batch spent in a stage."""
-        self._series.observe(metrics.STAGE_DURATION, seconds, stage)
+        self._series.observe_one(metrics.STAGE_DURATION, seconds, stage)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
