@@ -218,7 +218,7 @@ def test_the_gate_judges_on_what_neither_has_seen(plant: Plant) -> None:
     plant.see(500, seed=50)
     snapshot = plant.window.snapshot()
     rows = held_out(snapshot, GATE, since)
-    assert len(rows) == 200 * len(snapshot) // 1000
+    assert len(rows) == round(0.2 * len(snapshot))
     assert (snapshot.seen[rows] > since).all()
     assert (np.diff(rows) > 0).all()
     assert np.count_nonzero(np.diff(rows) == 1) > len(rows) // 2  # runs of neighbours

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from vaeiso_monitor.model import ModelConfig, TrainingConfig, fit, objective
 from vaeiso_monitor.model.draws import sign_draws
-from vaeiso_monitor.model.judgement import finer_than_data, judged, resolutions, trimmed_mean
+from vaeiso_monitor.model.judgement import (
+    coarsest,
+    finer_than_data,
+    judged,
+    paired,
+    resolutions,
+    trimmed_mean,
+)
 
 
 def nats(*rows):
@@ -144,3 +151,57 @@ def test_training_judges_by_the_resolution_of_the_records_it_fits():
         expected = mean + finer_than_data(member.beta, steps)
         assert member.held_out_nats == pytest.approx(expected, rel=1e-4)
         assert finer_than_data(member.beta, steps) > 1
+
+
+# the winner
+
+
+def members(*rows):
+    return torch.tensor(np.array(rows))
+
+
+NOISE = np.random.default_rng(8).normal(size=400)
+MEASURED = np.zeros(3)  # steps of columns that are measured numbers
+
+
+def test_of_equal_members_the_coarsest_wins():
+    nats_ = members(5 + NOISE, 5 + NOISE, 5 + NOISE)
+    assert coarsest(nats_, (0.01, 0.1, 1.0), MEASURED) == 2
+    assert coarsest(nats_, (0.1, 1.0, 0.01), MEASURED) == 1
+
+
+def test_a_coarser_member_wins_within_one_standard_error_only():
+    other = np.random.default_rng(9).normal(size=400)  # a difference with an SE of 0.07
+    other += NOISE.mean() - other.mean()
+    close, far = other + 5.02, other + 5.3
+    assert coarsest(members(5 + NOISE, close), (0.1, 1.0), MEASURED) == 1
+    assert coarsest(members(5 + NOISE, far), (0.1, 1.0), MEASURED) == 0
+    # the same difference for every record is not chance, however small it is
+    assert coarsest(members(5 + NOISE, 5.01 + NOISE), (0.1, 1.0), MEASURED) == 0
+
+
+def test_the_best_wins_over_coarser_ones_that_are_worse():
+    nats_ = members(4 + NOISE, 2 + NOISE, 3 + NOISE)
+    assert coarsest(nats_, (0.01, 0.1, 1.0), MEASURED) == 1
+
+
+def test_what_is_finer_than_the_data_counts_in_the_choice():
+    counts = np.ones(3)
+    nats_ = members(5 + NOISE, 5.5 + NOISE)  # less than three columns of counts gain by beta alone
+    assert coarsest(nats_, (0.01, 0.1), MEASURED) == 0
+    assert coarsest(nats_, (0.01, 0.1), counts) == 1
+
+
+def test_a_member_that_diverged_does_not_win():
+    nats_ = members(np.full(400, math.nan), 5 + NOISE, np.full(400, math.inf))
+    assert coarsest(nats_, (0.01, 0.1, 1.0), MEASURED) == 1
+
+
+def test_a_paired_difference():
+    ours, others = NOISE + 1, NOISE.copy()
+    ours[0], others[0] = 1e9, 1e9 + 7  # an outlier of both
+    difference, error = paired(ours, others, 0.01)
+    assert (difference, error) == pytest.approx((1, 0), abs=1e-9)
+    difference, error = paired(NOISE, np.zeros(400), 0)
+    assert error == pytest.approx(NOISE.std() / 20)
+    assert difference == pytest.approx(NOISE.mean())

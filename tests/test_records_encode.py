@@ -216,7 +216,7 @@ def test_the_log_jacobian_is_that_of_the_numbers_alone(transform):
 
 
 def test_the_log_jacobian_of_z_scores_is_minus_the_log_of_the_deviations():
-    encoder = fit()
+    encoder = fit(transform="z-score")
     sd = np.nanstd(TRAINING.numbers[:, :2], axis=0)
     expected = np.where(np.isnan(TRAINING.numbers[:, :2]), 0, -np.log(sd)).sum(axis=1)
     np.testing.assert_allclose(encoder.log_jacobian(TRAINING), expected)

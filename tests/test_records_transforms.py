@@ -9,6 +9,7 @@ from scipy import stats
 
 from vaeiso_monitor.errors import BundleError
 from vaeiso_monitor.records.block import TRANSFORMS
+from vaeiso_monitor.records.chosen import Chosen
 from vaeiso_monitor.records.layout import Shape
 from vaeiso_monitor.records.quantile import Quantile
 from vaeiso_monitor.records.transforms import YeoJohnson, ZScore, moments
@@ -33,7 +34,8 @@ ALL = pytest.mark.parametrize("kind", TRANSFORMS.values(), ids=TRANSFORMS)
 
 @ALL
 def test_encoded_columns_have_mean_0_and_sd_1(kind):
-    y = kind.fit(X).forward(X)
+    measured = [len(np.unique(column)) >= 20 or kind is not Chosen for column in X.T]
+    y = kind.fit(X).forward(X)[:, measured]
     assert np.abs(y.mean(axis=0)).max() < 1e-4  # a mean of 1e9 is a float64 to 1e-4 of its SD
     assert np.abs(y.std(axis=0) - 1).max() < 1e-6
 
@@ -60,7 +62,7 @@ def test_the_inverse_is_exact_beyond_the_training_range(kind):
     assert np.abs(transform.forward(raw) - y)[told].max() < 1e-6
 
 
-@pytest.mark.parametrize("kind", [ZScore, YeoJohnson])
+@pytest.mark.parametrize("kind", [ZScore, YeoJohnson, Chosen])
 def test_the_slope_is_the_derivative(kind):
     transform = kind.fit(X)
     middle = np.quantile(X, np.linspace(0, 1, 301), axis=0)
@@ -128,6 +130,37 @@ def test_damaged_states_are_bundle_errors(kind):
         if not key.endswith("mean"):
             with pytest.raises(BundleError):
                 kind.from_state(poisoned)
+
+
+def test_auto_bends_what_gains_by_it_and_nothing_else():
+    bent = [list(COLUMNS)[j] for j in Chosen.fit(X).bent]
+    assert bent == ["lognormal", "negative skew"]  # two heavy tails are past mending so
+    for name in COLUMNS:
+        column = COLUMNS[name][:, np.newaxis]
+        kind = YeoJohnson if name in bent else ZScore
+        if len(np.unique(column)) >= 20:
+            expected = kind.fit(column).forward(column)
+            np.testing.assert_allclose(Chosen.fit(column).forward(column), expected, atol=1e-12)
+
+
+def test_of_few_records_auto_calms_a_rare_flag():
+    flag = np.eye(1, 200).T  # one record of 200
+    assert ZScore.fit(flag).forward(flag).max() > 14
+    assert 2 < Chosen.fit(flag).forward(flag).max() < 4
+    seen_often = np.tile(flag, (500, 1))  # of 100,000 records its rarity is known
+    known = ZScore.fit(seen_often).forward(flag).max()
+    assert Chosen.fit(seen_often).forward(flag).max() == pytest.approx(known, rel=0.15)
+    coin = np.tile([[0.0], [1.0]], (50, 1))
+    np.testing.assert_allclose(Chosen.fit(coin).forward(coin), ZScore.fit(coin).forward(coin))
+
+
+@given(st.floats(1e-9, 1e9), st.floats(-1e9, 1e9), st.integers(2, 19))
+def test_auto_does_not_depend_on_the_unit(unit, shift, values):
+    column = np.random.default_rng(values).integers(0, values, 60).astype(float)[:, np.newaxis]
+    column[:2] = [[0], [1]]
+    moved = column * unit + shift * unit
+    expected = Chosen.fit(column).forward(column)
+    np.testing.assert_allclose(Chosen.fit(moved).forward(moved), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_z_score_is_the_textbook_one():

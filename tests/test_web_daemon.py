@@ -110,6 +110,8 @@ def test_alerts_can_be_filtered(client: httpx.Client) -> None:
         answer = client.get("/api/v1/alerts", params=wrong)
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith(next(iter(wrong)))
+    answer = client.get("/api/v1/alerts?since=2020-01-01&since=2021-01-01")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "since: given 2 times")
 
 
 def test_one_alert_is_explained(client: httpx.Client) -> None:

@@ -16,7 +16,9 @@ from annotated_types import Gt, Le
 from vaeiso_monitor import __version__
 from vaeiso_monitor.bundle import (
     Bundle,
+    BundleScorer,
     Engine,
+    Extremes,
     InputReference,
     IsometryReference,
     distortion_for,
@@ -48,9 +50,14 @@ _ISOMETRY_ROWS = 1000  # the mean norm of a latent is then known to about 1 %
 
 @dataclass(frozen=True, slots=True)
 class ThresholdConfig:
-    """Where the alert line lies: the share of normal records that may raise an alert."""
+    """Where the alert line lies: the share of normal records that may raise an alert.
+
+    With ``extremes`` what is far from the middle of all costs nats beside the density's, see
+    :mod:`vaeiso_monitor.bundle.extremes`.
+    """
 
     alert_budget: Annotated[float, Gt(0), Le(0.5)] = 0.001
+    extremes: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a budget that is none, before a model is trained for it."""
@@ -103,8 +110,12 @@ def train(
     )
     held_out = x[fitted.held_out_rows]
     nats = np.concatenate([_scored(fold, x, recipe.scoring, device) for fold in fitted.folds])
-    threshold = calibrate(nats, recipe.threshold.alert_budget)
-    scorer = Scorer(fitted.model, recipe.scoring, device)
+    rows = np.concatenate([fold.held_out_rows for fold in fitted.folds])
+    wanted = recipe.threshold.extremes
+    extremes = Extremes.fit(x, encoder.numbers, rows, nats) if wanted else None
+    cost = 0.0 if extremes is None else extremes.nats(x[rows])
+    threshold = calibrate(nats + cost, recipe.threshold.alert_budget)
+    scorer = BundleScorer(fitted.model, recipe.scoring, extremes, device)
     try:
         sample = sample_of(records, fitted.held_out_rows)
         own = encoder.encode(sample)
@@ -125,6 +136,7 @@ def train(
             "held_out_nats": float(np.mean(nats)),
             "training": fitted.report.to_dict(),
             "isometry": isometry(fitted.model, held_out, max_records=_ISOMETRY_ROWS).to_dict(),
+            "transforms": encoder.transforms(),
             "loadings": meanings_state(latent_meanings(fitted.model, encoder, held_out)),
             "recipe": asdict(recipe),
             "trained_with": {"vaeiso_monitor": __version__, "torch": torch.__version__},
@@ -133,6 +145,7 @@ def train(
         sample=sample,
         isometry_reference=reference,
         input_reference=InputReference.fit(records, schema, _span_seconds(ledger)),
+        extremes=extremes,
         created=created,
     )
 
@@ -163,7 +176,9 @@ class Detector:
     encoded record with its known constant, so that scores of different models can be compared.
 
     Nothing has to be tuned: beta, the number of steps and the size of the mixture follow from the
-    records. ``time_budget_seconds`` ends training with the best so far.
+    records. ``extremes`` adds to the density's score what a distance from the middle of all costs
+    (see :mod:`vaeiso_monitor.bundle.extremes`). ``time_budget_seconds`` ends training with the best
+    so far.
     """
 
     def __init__(
@@ -177,6 +192,7 @@ class Detector:
         objective: Literal["decomposed", "plain"] = "decomposed",
         transform: str | None = None,
         method: Literal["sampled", "closed"] = "sampled",
+        extremes: bool = True,
         max_steps: int | None = None,
         time_budget_seconds: float | None = None,
         seed: int = 0,
@@ -193,7 +209,7 @@ class Detector:
             ),
             training=TrainingConfig(seed=seed, time_budget_seconds=time_budget_seconds, **steps),
             scoring=ScoringConfig(method=method),
-            threshold=ThresholdConfig(alert_budget=alert_budget),
+            threshold=ThresholdConfig(alert_budget=alert_budget, extremes=extremes),
             device=device,
         )
         self._schema = schema

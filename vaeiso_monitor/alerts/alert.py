@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Feature(msgspec.Struct, frozen=True, gc=False):
-    """One column's share of the score: its value, what the model expected, and the nats it cost."""
+    """One column's share of the score: its value, what the model expected, and the nats it cost.
+
+    Of ``nats`` the ``extreme_nats`` are for how far from the middle of all the value is.
+    """
 
     name: str
     value: Any
@@ -22,6 +25,7 @@ class Feature(msgspec.Struct, frozen=True, gc=False):
     nats: float
     unit: str | None = None
     imputed: bool = False
+    extreme_nats: float = 0.0
 
 
 class Latent(msgspec.Struct, frozen=True, gc=False):

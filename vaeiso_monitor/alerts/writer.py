@@ -75,6 +75,7 @@ class _Why:
         units = {column.name: column.unit for column in schema.columns}
         self._columns = [(f.name, units.get(f.name)) for f in bundle.encoder.features]
         self._expected = explanation.expected
+        self._extreme = explanation.extreme_nats
         self._top = _largest(explanation.feature_nats, config.top_features)
         self._busiest = _largest(explanation.latent_nats, config.top_latents)
         self._distortion = explanation.feature_nats.sum(axis=1).tolist()
@@ -100,7 +101,8 @@ class _Why:
             column, kind = self._at[name]
             number = float(self._numbers[row, column])
             value = bool(number) if kind == "boolean" else number
-        return Feature(name, value, self._expected[j][i], nats, unit, value is None)
+        extreme = 0.0 if self._extreme is None else float(self._extreme[i, j])
+        return Feature(name, value, self._expected[j][i], nats, unit, value is None, extreme)
 
 
 def _modes(shares: list[float], explanation: Explanation) -> list[Mode] | None:

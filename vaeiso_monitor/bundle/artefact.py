@@ -12,6 +12,7 @@ import msgspec
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from vaeiso_monitor.bundle.extremes import Extremes
 from vaeiso_monitor.bundle.reference_inputs import InputReference
 from vaeiso_monitor.bundle.reference_isometry import IsometryReference
 from vaeiso_monitor.bundle.sample import sample_from_state, sample_state
@@ -32,7 +33,8 @@ _DOCUMENT = "bundle.json"
 _ARRAYS = "arrays.safetensors"
 _MANIFEST = "manifest.json"
 _PARTS = ("encoder", "model", "threshold")
-_REFERENCES: dict[str, type[IsometryReference | InputReference]] = {
+_OPTIONAL: dict[str, type[IsometryReference | InputReference | Extremes]] = {
+    "extremes": Extremes,
     "isometry_reference": IsometryReference,
     "input_reference": InputReference,
 }
@@ -45,7 +47,8 @@ class Bundle:
     ``summary`` is JSON-able: the training report, the records used, the isometry at training time
     and the versions of what trained it. ``version`` is ``<UTC time>-<short hash of the content>``.
     ``sample`` holds records that training held out, and the references what drift is measured
-    against; they are None in bundles of earlier versions.
+    against; ``extremes`` is what distance from the middle costs. They are None in bundles of
+    earlier versions.
     """
 
     schema: Schema
@@ -59,6 +62,7 @@ class Bundle:
     sample: Records | None = None
     isometry_reference: IsometryReference | None = None
     input_reference: InputReference | None = None
+    extremes: Extremes | None = None
 
     @classmethod
     def seal(
@@ -73,6 +77,7 @@ class Bundle:
         sample: Records | None = None,
         isometry_reference: IsometryReference | None = None,
         input_reference: InputReference | None = None,
+        extremes: Extremes | None = None,
         created: datetime | None = None,
     ) -> Bundle:
         """Give the parts their time and their name; from here on nothing changes."""
@@ -80,11 +85,12 @@ class Bundle:
         # JSON has no NaN, which the curve of a member that diverged is full of: it becomes null
         summary = json.loads(json.dumps(summary), parse_constant=lambda _: None)
         parts = (schema, encoder, model, threshold, scoring, summary)
-        unnamed = cls(*parts, created, "", sample, isometry_reference, input_reference)
+        references = (isometry_reference, input_reference)
+        unnamed = cls(*parts, created, "", sample, *references, extremes)
         return replace(unnamed, version=_version(created, unnamed._contents()))
 
     def _contents(self) -> dict[str, bytes]:
-        known = [part for part in _REFERENCES if getattr(self, part) is not None]
+        known = [part for part in _OPTIONAL if getattr(self, part) is not None]
         states = {part: getattr(self, part).state() for part in (*_PARTS, *known)}
         document = {
             "format": FORMAT,
@@ -156,10 +162,10 @@ class Bundle:
 
         references: dict[str, Any] = {
             name: kind.from_state(document[name], part(name))
-            for name, kind in _REFERENCES.items()
+            for name, kind in _OPTIONAL.items()
             if name in document
         }
-        return cls(
+        bundle = cls(
             schema=Schema.from_state(document["schema"], {}),
             encoder=Encoder.from_state(document["encoder"], part("encoder")),
             model=VAE.from_state(document["model"], part("model")),
@@ -171,6 +177,9 @@ class Bundle:
             sample=sample_from_state(document.get("sample"), part("sample")),
             **references,
         )
+        if bundle.extremes is not None:
+            bundle.extremes.require_width(bundle.encoder.width)
+        return bundle
 
     @property
     def isometry_healthy(self) -> bool | None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vaeiso_monitor.bundle.scorer import BundleScorer
 from vaeiso_monitor.errors import BundleError
-from vaeiso_monitor.model import Scorer
+from vaeiso_monitor.model.workers import one_thread
 from vaeiso_monitor.records import Decoder
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from vaeiso_monitor.model import Pending
     from vaeiso_monitor.records import Schema
     from vaeiso_monitor.types import RawBatch, Records, Reject
+
+_FEWEST_EXPLAINED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,11 @@ class Scored:
 class Explanation:
     """Why k records score as they do: nats = features + latents + mode + constant, summed.
 
-    ``feature_nats`` [k, f] (distortion) is by the schema's features, ``latent_nats`` [k, n] (rate)
-    by latents; ``expected`` holds for each feature the k values that the model expected instead.
-    ``mode_nats`` [k] says how rare the operating mode of a record is, ``mode`` int64 [k] which it
-    is: 0 and None for a model without modes.
+    ``feature_nats`` [k, f] is by the schema's features: distortion, and of it ``extreme_nats``
+    [k, f] for what extremes cost, None without. ``latent_nats`` [k, n] (rate) is by latents;
+    ``expected`` holds for each feature the k values that the model expected instead. ``mode_nats``
+    [k] says how rare the operating mode of a record is, ``mode`` int64 [k] which it is: 0 and None
+    for a model without modes.
     """
 
     nats: NDArray[np.float64]
@@ -68,6 +72,7 @@ class Explanation:
     mode: NDArray[np.int64] | None
     constant: float
     expected: Sequence[Sequence[Any]]
+    extreme_nats: NDArray[np.float64] | None = None
 
 
 class Engine:
@@ -83,7 +88,7 @@ class Engine:
         self.device = device
         self.schema = schema or bundle.schema
         self.decoder = Decoder(self.schema)
-        self._scorer = Scorer(bundle.model, bundle.scoring, device)
+        self._scorer = BundleScorer.of(bundle, device)
         self._starts = [feature.start for feature in bundle.encoder.features]
 
     def launch(self, batch: RawBatch) -> Launched:
@@ -103,18 +108,26 @@ class Engine:
 
     def explain(self, x: NDArray[np.float32]) -> Explanation:
         """Split the scores of encoded records [k, m] into their parts."""
-        parts = self._scorer.explain(x)
+        rows = len(x)
+        with one_thread():
+            parts, extremes = self._scorer.explain(_padded(x))
+        features = self._by_feature(parts.distortion_nats[:rows])
+        extreme = None if extremes is None else self._by_feature(extremes[:rows])
+        extra = 0.0 if extreme is None else extreme
         return Explanation(
-            nats=parts.nats,
-            feature_nats=np.add.reduceat(
-                parts.distortion_nats.astype(np.float64), self._starts, axis=1
-            ),
-            latent_nats=parts.rate_nats.astype(np.float64),
-            mode_nats=parts.mode_nats,
-            mode=parts.mode,
+            nats=parts.nats[:rows] + np.sum(extra, axis=-1),
+            feature_nats=features + extra,
+            latent_nats=parts.rate_nats[:rows].astype(np.float64),
+            mode_nats=parts.mode_nats[:rows],
+            mode=None if parts.mode is None else parts.mode[:rows],
             constant=parts.constant,
-            expected=list(self.bundle.encoder.inverse(parts.expected).values()),
+            expected=list(self.bundle.encoder.inverse(parts.expected[:rows]).values()),
+            extreme_nats=extreme,
         )
+
+    def _by_feature(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return values [k, m] of encoded columns, added up by feature: [k, f]."""
+        return np.add.reduceat(values.astype(np.float64), self._starts, axis=1)
 
     def warm_up(self, rows: int) -> None:
         """Score and explain ``rows`` made-up records, so that the first real batch is not slow.
@@ -135,3 +148,13 @@ class Engine:
     def close(self) -> None:
         """Stop the scorer's worker."""
         self._scorer.close()
+
+
+def _padded(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ``x`` [k, m] with rows of zeros up to one of a few numbers of rows, four an octave.
+
+    On a CPU oneDNN compiles code for each number of rows that it has not met yet, which takes five
+    times as long as explaining hundreds; and how many records a batch has to explain is chance.
+    """
+    step = max((1 << (len(x) - 1).bit_length()) // 8, _FEWEST_EXPLAINED)
+    return np.pad(x, ((0, -len(x) % step), (0, 0)))

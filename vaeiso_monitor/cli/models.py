@@ -17,6 +17,8 @@ from vaeiso_monitor.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from vaeiso_monitor.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vaeiso_monitor.bundle import Bundle, BundleStore
 
 models = typer.Typer(
@@ -155,8 +157,17 @@ def _shown(bundle: Bundle, facts: dict[str, Any]) -> Table:
             table.add_row(f"  {check['name']}", f"{_mark(check)} {check['words']}")
     if facts.get("training_set"):
         table.add_row("training set", _ledger(facts["training_set"]))
-    table.add_row("columns", ", ".join(feature.name for feature in bundle.encoder.features))
+    for row in _columns(bundle):
+        table.add_row(*row)
     return table
+
+
+def _columns(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    yield "columns", ", ".join(feature.name for feature in bundle.encoder.features)
+    for kind, names in bundle.encoder.transforms().items():
+        yield f"  {kind}", ", ".join(names)
+    if bundle.extremes is not None:
+        yield "extremes", bundle.extremes.in_words()
 
 
 def _mark(check: dict[str, Any]) -> str:

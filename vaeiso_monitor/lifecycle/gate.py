@@ -13,15 +13,15 @@ import torch
 from annotated_types import Ge, Gt, Le
 from scipy.special import bdtrc
 
+from vaeiso_monitor.bundle import Bundle, BundleScorer
 from vaeiso_monitor.detect import CRITICAL_SCORE
 from vaeiso_monitor.lifecycle.gate_pair import Pair, interval, knows, remembered
 from vaeiso_monitor.lifecycle.gate_verdict import Check, GateVerdict
-from vaeiso_monitor.model import Scorer, isometry
+from vaeiso_monitor.model import isometry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vaeiso_monitor.bundle import Bundle
     from vaeiso_monitor.types import Records
 
 _DOUBT = 0.01  # a rate is above its limit when chance explains it less often than this
@@ -132,8 +132,8 @@ class Gate:
         yield _isometry(champion, candidate, evidence.recent)
 
     @contextmanager
-    def _scorer(self, bundle: Bundle) -> Iterator[Scorer]:
-        scorer = Scorer(bundle.model, bundle.scoring, self._device)
+    def _scorer(self, bundle: Bundle) -> Iterator[BundleScorer]:
+        scorer = BundleScorer.of(bundle, self._device)
         try:
             yield scorer
         finally:

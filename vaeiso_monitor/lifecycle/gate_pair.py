@@ -12,7 +12,7 @@ from vaeiso_monitor.lifecycle.rows import taken
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vaeiso_monitor.model import Scorer
+    from vaeiso_monitor.bundle import BundleScorer
     from vaeiso_monitor.types import Records
 
 _DRAWS = 2000
@@ -24,7 +24,12 @@ class Pair:
     """The same records under both bundles: ``old`` and ``new`` are their scores [n]."""
 
     def __init__(
-        self, champion: Bundle, candidate: Bundle, old: Scorer, new: Scorer, records: Records
+        self,
+        champion: Bundle,
+        candidate: Bundle,
+        old: BundleScorer,
+        new: BundleScorer,
+        records: Records,
     ) -> None:
         self.champion, self.candidate, self.records = champion, candidate, records
         self.old = old.score(champion.encoder.encode(records))

@@ -11,6 +11,7 @@ import numpy as np
 import structlog
 import torch
 
+from vaeiso_monitor.bundle import BundleScorer
 from vaeiso_monitor.bundle.reference_isometry import Sample, normal
 from vaeiso_monitor.lifecycle.drift_report import (
     IsometryDriftReport,
@@ -20,7 +21,6 @@ from vaeiso_monitor.lifecycle.drift_report import (
 )
 from vaeiso_monitor.lifecycle.drift_verdict import Found, log_level, not_judged, settle
 from vaeiso_monitor.lifecycle.isometry_limits import altered, latent_readings, quantity_readings
-from vaeiso_monitor.model import Scorer
 from vaeiso_monitor.model.workers import one_thread
 from vaeiso_monitor.types import Records
 
@@ -126,7 +126,7 @@ def _evenly(records: Records, most: int) -> Records:
 def _measured(
     bundle: Bundle, reference: IsometryReference, x: NDArray[np.float32], *, trim: bool
 ) -> Sample:
-    scorer = Scorer(bundle.model, bundle.scoring, torch.device("cpu"))
+    scorer = BundleScorer.of(bundle, torch.device("cpu"))
     try:
         nats = scorer.score(x)
     finally:

@@ -58,11 +58,11 @@ def fit(
 
     ``distortion`` is squared error where none is given; ``model.distortion`` is only its name.
 
-    The winner is the member with the lowest held-out nats per record, as
-    :mod:`vaeiso_monitor.model.judgement` has it. When ``time_budget_seconds`` is over, the best so
-    far wins; when ``stop()`` says yes, :class:`~vaeiso_monitor.model.race.TrainingStopped` is
-    raised. The same seed, thread count and torch give the same weights, unless the time budget ran
-    out. Raises ValueError for fewer than two records or values that are not finite.
+    The winner is the member with the lowest held-out nats per record, or a coarser one that is as
+    good, as :mod:`vaeiso_monitor.model.judgement` has it. When ``time_budget_seconds`` is over, the
+    best so far wins; when ``stop()`` says yes, :class:`~vaeiso_monitor.model.race.TrainingStopped`
+    is raised. The same seed, thread count and torch give the same weights, unless the time budget
+    ran out. Raises ValueError for fewer than two records or values that are not finite.
     """
     _check(x)
     if distortion is None and model.distortion != SquaredError.name:

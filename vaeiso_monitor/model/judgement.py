@@ -1,4 +1,10 @@
-"""How members are judged on held-out records: robustly, and no finer than the data resolve."""
+"""How members are judged on held-out records: robustly, and no finer than the data resolve.
+
+The winner is the coarsest member that is not worse than the best beyond chance, within one standard
+error of the paired difference (the rule of one SE: Breiman, Friedman, Olshen and Stone, 1984). What
+held-out nats cannot tell they shall not decide: the finer of two equal models only follows more
+closely what training happened to show.
+"""
 
 from __future__ import annotations
 
@@ -69,3 +75,36 @@ def judged(
     """Return what decides between members with these held-out nats [M, N]: lower is better."""
     means = torch.Tensor.tolist(trimmed_mean(nats, worst_share))
     return [value + finer_than_data(beta, steps) for value, beta in zip(means, betas, strict=True)]
+
+
+def coarsest(
+    nats: Tensor,
+    betas: tuple[float, ...],
+    steps: NDArray[np.float64],
+    worst_share: float = 0.01,
+) -> int:
+    """Return the winner by held-out nats [M, N]: the largest beta within one SE of the best."""
+    values = judged(nats, betas, steps, worst_share)
+    best = min(range(len(values)), key=lambda i: (math.isnan(values[i]), values[i]))
+    exact = nats.double().cpu().numpy()
+    good = [best]
+    for i, beta in enumerate(betas):
+        gap, error = paired(exact[i], exact[best], worst_share)
+        if gap + finer_than_data(beta, steps) - finer_than_data(betas[best], steps) <= error:
+            good.append(i)
+    return max(good, key=lambda i: betas[i])
+
+
+def paired(
+    nats: NDArray[np.float64], others: NDArray[np.float64], worst_share: float
+) -> tuple[float, float]:
+    """Return the mean of nats [N] less others [N], and its standard error.
+
+    The worst share of records, bad under both, does not count. Nats that are not finite are worse
+    than any others.
+    """
+    if not np.isfinite(nats).all():
+        return math.inf, 0.0
+    kept = max(1, len(nats) - math.ceil(worst_share * len(nats)))
+    difference = (nats - others)[np.argsort(np.minimum(nats, others))[:kept]]
+    return float(difference.mean()), float(difference.std() / math.sqrt(kept))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeiso_monitor.model.distortion import Distortion, SquaredError
-from vaeiso_monitor.model.judgement import judged, resolutions
+from vaeiso_monitor.model.judgement import coarsest, judged, resolutions
 from vaeiso_monitor.model.members import Members
 from vaeiso_monitor.model.report import FitReport, MemberReport, Progress, note_on_records
 from vaeiso_monitor.model.schedule import Schedule
@@ -29,7 +29,8 @@ from vaeiso_monitor.model.vae import VAE
 
 _EVALUATIONS = 80  # of the held-out nats in a round, if all its steps are taken ...
 _LONGEST = 250  # ... but never more steps than this between two of them
-_FINALISTS = 2  # members that a second round is worth
+_FINALISTS = 2  # members that a second round is worth, beside the one that would win by now
+_LOST_AFTER = 0.15  # of a round, a member twice as bad as the best that gains nothing is given up
 _HOPELESS_AFTER = 0.4  # of a round, a member that falls behind faster than it gains is given up
 _LATELY = 0.4  # of a round, up to now, in which a member must have gained
 _CATCHING_UP = 4  # times what it gained lately is what a member may still gain
@@ -112,15 +113,13 @@ class Race:
 
     def report(self) -> FitReport:
         """Judge every member on all held-out records, and say how it went."""
-        pairs = zip(self._folds, self._held_out, strict=True)
-        nats = torch.cat([fold.nats_at_best(x) for fold, x in pairs], dim=1)
-        betas = tuple(report.beta for report in self._reports)
+        nats, betas = self._nats_at_best(), self._betas()
         final = judged(nats, betas, self._steps, self.task.training.worst_share)
         for report, value, mean in zip(self._reports, final, nats.mean(1).tolist(), strict=True):
             report.held_out_nats, report.mean_held_out_nats = value, mean
         return FitReport(
             members=self._reports,
-            winner=min(range(len(final)), key=lambda i: (math.isnan(final[i]), final[i])),
+            winner=self._winner(nats),
             rows=len(self.task.fitted_rows()),
             note=note_on_records(*self.task.data.shape),
             held_out_rows=nats.shape[1],
@@ -158,8 +157,20 @@ class Race:
         self._schedule.next_round()
         if self.task.training.race:
             by_nats = sorted(self._alive, key=lambda i: self._reports[i].held_out_nats)
-            self._keep([i for i in self._alive if i in by_nats[:_FINALISTS]], "behind")
+            finalists = {*by_nats[:_FINALISTS], self._winner(self._nats_at_best(_JUDGES))}
+            self._keep([i for i in self._alive if i in finalists], "behind")
         return True
+
+    def _betas(self) -> tuple[float, ...]:
+        return tuple(report.beta for report in self._reports)
+
+    def _nats_at_best(self, most: int | None = None) -> Tensor:
+        """Return the nats [M, N] of held-out records, all or the first ``most`` of each fold."""
+        pairs = zip(self._folds, self._held_out, strict=True)
+        return torch.cat([fold.nats_at_best(x[:most]) for fold, x in pairs], dim=1)
+
+    def _winner(self, nats: Tensor) -> int:
+        return coarsest(nats, self._betas(), self._steps, self.task.training.worst_share)
 
     def _judge(self) -> None:
         pairs = zip(self._folds, self._held_out, strict=True)
@@ -183,7 +194,7 @@ class Race:
         since = {i: max(self._reports[i].best_step, begun) for i in self._alive}
         patience = training.patience * schedule.length
         self._keep([i for i in self._alive if schedule.step - since[i] <= patience], "no_better")
-        if training.race and schedule.share >= _HOPELESS_AFTER and len(self._alive) > 1:
+        if training.race and schedule.share >= _LOST_AFTER and len(self._alive) > 1:
             hopeful = [i for i in self._alive if not self._hopeless(self._reports[i])]
             self._keep(hopeful, "behind")
 
@@ -191,8 +202,11 @@ class Race:
         begun, now = self._schedule.start, self._schedule.step
         lately = begun + (1 - _LATELY) * (now - begun)
         before = min(value for step, value in report.curve if step <= lately)
-        behind = report.held_out_nats - min(each.held_out_nats for each in self._reports)
-        return behind > _CATCHING_UP * (before - report.held_out_nats)
+        best = min(each.held_out_nats for each in self._reports)
+        behind, gained = report.held_out_nats - best, before - report.held_out_nats
+        if self._schedule.share < _HOPELESS_AFTER:
+            return gained <= 0 and behind > max(abs(best), 1.0)
+        return behind > _CATCHING_UP * gained
 
     def _keep(self, kept: list[int], why: str) -> None:
         if len(kept) == len(self._alive):

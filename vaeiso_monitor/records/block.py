@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from vaeiso_monitor.records.chosen import Chosen
 from vaeiso_monitor.records.quantile import Quantile
 from vaeiso_monitor.records.transforms import Transform, YeoJohnson, ZScore, column_array, require
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TRANSFORMS: dict[str, type[ZScore | YeoJohnson | Quantile]] = {
-    transform.name: transform for transform in (ZScore, YeoJohnson, Quantile)
+TRANSFORMS: dict[str, type[Chosen | ZScore | YeoJohnson | Quantile]] = {
+    transform.name: transform for transform in (Chosen, ZScore, YeoJohnson, Quantile)
 }
 # A value that training never missed is filled with one that stands out: 2 units above all seen.
 _SURPRISE, _LARGEST_SURPRISE = 2.0, 32.0

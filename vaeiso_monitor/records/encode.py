@@ -108,6 +108,14 @@ class Encoder:
         """
         return self.numbers.log_jacobian(records.numbers)
 
+    def transforms(self) -> dict[str, list[str]]:
+        """Return the number columns by the transform that each of them has."""
+        names = [self.number_names[source] for source in self.numbers.sources.tolist()]
+        found: dict[str, list[str]] = {}
+        for name, kind in zip(names, self.numbers.transform.kinds, strict=True):
+            found.setdefault(kind, []).append(name)
+        return found
+
     def departures(self, records: Records) -> NDArray[np.int64]:
         """Count for each record [n] the dropped columns that are not what they were in training."""
         count = np.zeros(len(records), dtype=np.int64)

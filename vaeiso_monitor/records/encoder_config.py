@@ -17,12 +17,14 @@ _LARGEST_CLIP = 1e4
 class EncoderConfig:
     """How records become numbers.
 
+    ``transform`` "auto" chooses for each number column between z-score and Yeo-Johnson, see
+    :class:`~vaeiso_monitor.records.chosen.Chosen`.
     ``clip`` bounds encoded numbers: at 10,000 standard deviations a squared error still is far
     inside float32, and no ordinary outlier is touched. ``max_categories`` values of a column get a
     column each, the most frequent first; the rest share one.
     """
 
-    transform: TransformName = "z-score"
+    transform: TransformName = "auto"
     clip: Annotated[float, Gt(0), Le(1e4)] = 1e4
     max_categories: Annotated[int, Ge(1)] = 128
 

@@ -78,6 +78,11 @@ class Quantile:
         """Number of columns k."""
         return len(self.bounds) - 1
 
+    @property
+    def kinds(self) -> list[str]:
+        """The transform of each column."""
+        return [self.name] * self.width
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_state` rebuilds the transform from."""
         return {"raw": self.raw, "encoded": self.encoded, "bounds": self.bounds}

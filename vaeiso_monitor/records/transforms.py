@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float64]
 
-TransformName = Literal["z-score", "yeo-johnson", "quantile"]
+TransformName = Literal["auto", "z-score", "yeo-johnson", "quantile"]
 
 
 class Transform(Protocol):
@@ -31,6 +31,10 @@ class Transform(Protocol):
     @property
     def width(self) -> int:
         """Number of columns k."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """The transform of each column: its name, of which "z-score" only shifts and scales."""
 
     def forward(self, x: Matrix) -> Matrix:
         """Encode raw values [n, k]."""
@@ -79,6 +83,11 @@ class ZScore:
         """Number of columns k."""
         return len(self.mean)
 
+    @property
+    def kinds(self) -> list[str]:
+        """The transform of each column."""
+        return [self.name] * self.width
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_state` rebuilds the transform from."""
         return {"mean": self.mean, "scale": self.scale}
@@ -106,11 +115,16 @@ class YeoJohnson:
     after: ZScore
 
     @classmethod
-    def fit(cls, x: Matrix) -> Self:
-        """Choose each exponent by maximum likelihood on (at most 20,000 rows of) ``x`` [n, k]."""
+    def fit(cls, x: Matrix, bend: NDArray[np.bool_] | None = None) -> Self:
+        """Choose each exponent by maximum likelihood on (at most 20,000 rows of) ``x`` [n, k].
+
+        Columns that ``bend`` [k] leaves out have an exponent of 1, which changes nothing.
+        """
         before = ZScore.fit(x)
         u = before.forward(x)
         exponent = _likeliest_exponents(spread_rows(u, _EXPONENT_ROWS))
+        if bend is not None:
+            exponent[~bend] = 1.0
         return cls(before, exponent, ZScore.fit(_bend(u, exponent)))
 
     def forward(self, x: Matrix) -> Matrix:
@@ -134,6 +148,18 @@ class YeoJohnson:
     def width(self) -> int:
         """Number of columns k."""
         return len(self.exponent)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The transform of each column."""
+        return [self.name] * self.width
+
+    def taken(self, columns: NDArray[np.int64]) -> YeoJohnson:
+        """Return the transform of these columns alone."""
+        before, after = (
+            ZScore(part.mean[columns], part.scale[columns]) for part in (self.before, self.after)
+        )
+        return YeoJohnson(before, self.exponent[columns], after)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`from_state` rebuilds the transform from."""

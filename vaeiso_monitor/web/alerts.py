@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
-from fastapi import APIRouter, HTTPException, Path, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 
 from vaeiso_monitor.alerts import Feature, Latent, Membership, Mode
 from vaeiso_monitor.web.answers import answer
@@ -86,7 +86,7 @@ def alert_paths(alerts: Alerts) -> APIRouter:
     """Return the paths that show ``alerts``."""
     router = APIRouter(prefix="/api/v1", tags=["alerts"])
 
-    @router.get("/alerts", responses=answers(AlertPage, 422, 503))
+    @router.get("/alerts", responses=answers(AlertPage, 422, 503), dependencies=[Depends(_once)])
     def page(
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 50,
         before: Annotated[int | None, Query(ge=0, le=_LARGEST)] = None,
@@ -112,6 +112,15 @@ def alert_paths(alerts: Alerts) -> APIRouter:
         return answer(found)
 
     return router
+
+
+def _once(request: Request) -> None:
+    """Refuse a parameter that is given more than once: which of them is meant, no one can tell."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            words = f"{name[:100]}: given {names.count(name)} times"
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, words)
 
 
 def _instant(since: datetime) -> float:

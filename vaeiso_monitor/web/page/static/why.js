@@ -20,7 +20,7 @@ function features(alert) {
     return make("tr", {}, make("td", {}, feature.name),
       make("td", { class: "number" }, feature.imputed ? "missing" : found),
       make("td", { class: "number" }, feature.expected === null ? "\u2013" : expected),
-      make("td", { class: "number" }, signed(feature.nats ?? 0), bar(feature.nats ?? 0, most)));
+      make("td", { class: "number", title: feature.extreme_nats > 0 ? `${signed(feature.extreme_nats)} of them because the value is extreme` : null }, signed(feature.nats ?? 0), bar(feature.nats ?? 0, most)));
   });
   return make("table", {}, make("caption", { hidden: true }, "What each feature cost"),
     make("thead", {}, make("tr", {}, ["feature", "value", "expected", "nats"].map((name, i) => make("th", { scope: "col", class: i ? "number" : null }, name)))),

@@ -1,0 +1,150 @@
+"""What a record's distance from the middle of all adds to its score.
+
+A density follows its training records: where normal ones had extremes, as in heavy tails, it
+forgives them, and the better it is the more. Users do not. So each measured column is made as
+normal as Yeo and Johnson's power transform makes it, the squares of a record's columns are added
+up as if no column knew of another, and what is rarer by this than one normal record in 55 (e^4)
+costs nats beside the density's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from vaeiso_monitor.detect import Threshold, calibrate
+from vaeiso_monitor.errors import BundleError
+from vaeiso_monitor.records.transforms import YeoJohnson, ZScore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from vaeiso_monitor.records.block import Block
+
+    Matrix = NDArray[np.floating[Any]]
+
+_FREE = 4.0  # nats of surprise that cost nothing
+_FEWEST_VALUES = 20  # a column of fewer is counted, not measured
+_PIECE = 4096  # records at once: their columns stay in the cache
+# Nats of the score for each nat of surprise, in units of what one costs in the score's own tail.
+_WEIGHT = 2.0
+_BODY, _TAIL = 0.9, 0.98  # between these shares of normal records that unit is measured
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extremes:
+    """The law of distances from the middle, and what they cost.
+
+    ``columns`` int64 [c] of the encoded matrix are measured numbers, ``transform`` makes them
+    normal, ``law`` tells how rare a distance is, and its line is where the cost begins. A nat of
+    surprise beyond costs ``price`` nats.
+    """
+
+    columns: NDArray[np.int64]
+    transform: YeoJohnson
+    law: Threshold
+    price: float
+
+    @classmethod
+    def fit(
+        cls,
+        x: NDArray[np.float32],
+        numbers: Block,
+        held_out: NDArray[np.int64],
+        nats: NDArray[np.float64],
+    ) -> Self | None:
+        """Measure on encoded records ``x`` [N, m]; None where no column is a measured number.
+
+        ``numbers`` are the encoder's columns of numbers, ``nats`` [h] the scores of the rows
+        ``held_out`` by models that were not trained on them.
+        """
+        kinds = dict(zip(numbers.targets.tolist(), numbers.transform.kinds, strict=True))
+        columns = np.array(
+            [j for j in sorted(kinds) if len(np.unique(x[:, j])) >= _FEWEST_VALUES], np.int64
+        )
+        if not len(columns):
+            return None
+        bend = np.array([kinds[j] == ZScore.name for j in columns.tolist()])  # once is enough
+        transform = YeoJohnson.fit(x[:, columns].astype(np.float64), bend)
+        distances = 0.5 * _squares(x[held_out], columns, transform).sum(axis=1)
+        law = calibrate(distances, math.exp(-_FREE))
+        body, tail = np.quantile(nats, [_BODY, _TAIL])
+        price = _WEIGHT * float(tail - body) / math.log((1 - _BODY) / (1 - _TAIL))
+        return cls(columns, transform, law, price)
+
+    def nats(self, x: Matrix) -> NDArray[np.float64]:
+        """Return what each encoded record [B, m] costs beside its density: [B]."""
+        pieces = range(0, len(x), _PIECE)
+        return np.concatenate([self._nats(x[i : i + _PIECE]) for i in pieces] or [np.empty(0)])
+
+    def split(self, x: Matrix) -> NDArray[np.float64]:
+        """Return :meth:`nats` by encoded values [B, m], as each has a share in the distance."""
+        squares = _squares(x, self.columns, self.transform)
+        whole = squares.sum(axis=1, keepdims=True)
+        found = np.zeros(x.shape)
+        shares = np.divide(squares, whole, out=np.zeros_like(squares), where=whole > 0)
+        found[:, self.columns] = shares * self._cost(0.5 * whole[:, 0])[:, np.newaxis]
+        return found
+
+    def require_width(self, width: int) -> None:
+        """Raise BundleError unless all columns are in a matrix of ``width``."""
+        if int(self.columns.max()) >= width:
+            msg = f"the extremes have columns beyond the {width} of the encoder"
+            raise BundleError(msg)
+
+    def in_words(self) -> str:
+        """Say what extremes cost."""
+        return (
+            f"farther from the middle than all but 1 of {math.exp(_FREE):.0f} normal records, over "
+            f"{len(self.columns)} measured columns: {self.price:.2f} nats for each nat of surprise"
+        )
+
+    def _nats(self, x: Matrix) -> NDArray[np.float64]:
+        return self._cost(0.5 * _squares(x, self.columns, self.transform).sum(axis=1))
+
+    def _cost(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        cost = np.zeros(len(distances))
+        far = np.flatnonzero(distances > self.law.nats)  # few
+        if len(far):
+            surprise = -np.log(self.law.tail_probability(distances[far]))
+            cost[far] = self.price * np.maximum(surprise - _FREE, 0)
+        return cost
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return what a bundle stores: a JSON-able dict and named arrays."""
+        law, arrays = self.law.state()
+        own = {f"transform_{key}": value for key, value in self.transform.state().items()}
+        return {"price": self.price, "law": law}, {"columns": self.columns, **own, **arrays}
+
+    @classmethod
+    def from_state(cls, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild from :meth:`state`; raise BundleError if the parts do not fit together."""
+        try:
+            columns, price = arrays["columns"], float(meta["price"])
+            law = Threshold.from_state(meta["law"], arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"the stored extremes are damaged: {error!r}"
+            raise BundleError(msg) from error
+        own = {
+            key.removeprefix("transform_"): value
+            for key, value in arrays.items()
+            if key.startswith("transform_")
+        }
+        transform = YeoJohnson.from_state(own)
+        sound = columns.dtype == np.int64 and columns.shape == (transform.width,)
+        if not (sound and (columns >= 0).all() and 0 <= price < math.inf):
+            msg = "the stored extremes are damaged: columns, transform and price do not fit"
+            raise BundleError(msg)
+        return cls(columns, transform, law, price)
+
+
+def _squares(x: Matrix, columns: NDArray[np.int64], transform: YeoJohnson) -> NDArray[np.float64]:
+    """Return the squares [B, c] of the columns, made normal."""
+    consecutive = len(columns) == columns[-1] - columns[0] + 1
+    taken = x[:, columns[0] : columns[-1] + 1] if consecutive else x[:, columns]
+    return np.square(transform.forward(taken.astype(np.float64)))
