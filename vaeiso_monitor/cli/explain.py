@@ -177,7 +177,7 @@ def _print(alert: Alert, before: float | None) -> None:
             if isinstance(feature.expected, float)
             else str(feature.expected)
         )
-        extreme = f" (extreme: {feature.extreme_nats:.3f})" if feature.extreme_nats > 0 else ""
+        extreme = f" (extreme: {feature.extreme_nats:.3f})" if feature.extreme_nats >= 0.05 else ""
         table.add_row(feature.name, value, expected, f"{feature.nats:.3f}{extreme}")
     table.add_section()
     for latent in alert.latents:

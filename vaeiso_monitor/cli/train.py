@@ -69,7 +69,7 @@ def _tell(bundle: Bundle, end: str) -> None:
     tried = len(training["members"])
     print(
         f"{bundle.version}: {bundle.summary['records']:,} records, beta {bundle.model.betas[0]:g}"
-        f"{f' (the best of {tried})' if tried > 1 else ''}, "
+        f"{f' ({tried} were tried)' if tried > 1 else ''}, "
         f"judged {training['members'][training['winner']]['held_out_nats']:.2f} nats "
         f"(held-out mean {bundle.summary['held_out_nats']:.2f}), "
         f"alert line {bundle.threshold.nats:.2f} nats{end}"
