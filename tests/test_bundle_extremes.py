@@ -34,9 +34,8 @@ def encoded(x, transform="auto"):
 
 def fitted(x, transform="auto"):
     encoder, matrix = encoded(x, transform)
-    held_out = np.arange(0, len(x), 3)
-    nats = np.random.default_rng(1).exponential(size=len(held_out))
-    return Extremes.fit(matrix, encoder.numbers, held_out, nats), matrix
+    nats = np.random.default_rng(1).exponential(size=len(x) // 3)
+    return Extremes.fit(matrix, encoder.numbers, nats), matrix
 
 
 def test_measured_columns_count_and_flags_do_not():
@@ -55,9 +54,16 @@ def test_one_in_55_costs_something():
     assert extremes.nats(np.zeros((5, 4), np.float32)).tolist() == [0] * 5
 
 
-def test_a_nat_of_surprise_costs_twice_what_one_costs_in_the_tail_of_the_score():
+def test_a_nat_of_surprise_costs_three_times_what_one_costs_in_the_score():
     extremes, _ = fitted(table(60_000))
-    assert extremes.price == pytest.approx(2, rel=0.05)  # of scores with an exponential law
+    assert extremes.price == pytest.approx(3, rel=0.05)  # of scores with an exponential law
+
+
+def test_rare_records_in_the_tail_do_not_make_the_price():
+    encoder, x = encoded(table())
+    nats = np.random.default_rng(1).exponential(size=9000)
+    nats[:300] += 5000  # 3 % are of a kind that no other held-out record is of
+    assert Extremes.fit(x, encoder.numbers, nats).price == pytest.approx(3, rel=0.3)
 
 
 def test_the_cost_grows_with_the_distance():

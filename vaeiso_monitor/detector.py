@@ -110,9 +110,9 @@ def train(
     )
     held_out = x[fitted.held_out_rows]
     nats = np.concatenate([_scored(fold, x, recipe.scoring, device) for fold in fitted.folds])
-    rows = np.concatenate([fold.held_out_rows for fold in fitted.folds])
     wanted = recipe.threshold.extremes
-    extremes = Extremes.fit(x, encoder.numbers, rows, nats) if wanted else None
+    extremes = Extremes.fit(x, encoder.numbers, nats) if wanted else None
+    rows = np.concatenate([fold.held_out_rows for fold in fitted.folds])
     cost = 0.0 if extremes is None else extremes.nats(x[rows])
     threshold = calibrate(nats + cost, recipe.threshold.alert_budget)
     scorer = BundleScorer(fitted.model, recipe.scoring, extremes, device)

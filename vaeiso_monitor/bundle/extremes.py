@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 _FREE = 4.0  # nats of surprise that cost nothing
 _FEWEST_VALUES = 20  # a column of fewer is counted, not measured
 _PIECE = 4096  # records at once: their columns stay in the cache
-# Nats of the score for each nat of surprise, in units of what one costs in the score's own tail.
-_WEIGHT = 2.0
-_BODY, _TAIL = 0.9, 0.98  # between these shares of normal records that unit is measured
+# Nats of the score for each nat of surprise, in units of what one costs in the score itself, from
+# the middle to the body or from there to the tail, whichever is less: the tail alone is ruled by
+# the rare kinds of records, all of which may lie in one stretch of those held out, or none.
+_WEIGHT = 3.0
+_MIDDLE, _BODY, _TAIL = 0.5, 0.9, 0.98
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,13 +57,13 @@ class Extremes:
         cls,
         x: NDArray[np.float32],
         numbers: Block,
-        held_out: NDArray[np.int64],
         nats: NDArray[np.float64],
     ) -> Self | None:
         """Measure on encoded records ``x`` [N, m]; None where no column is a measured number.
 
-        ``numbers`` are the encoder's columns of numbers, ``nats`` [h] the scores of the rows
-        ``held_out`` by models that were not trained on them.
+        ``numbers`` are the encoder's columns of numbers, ``nats`` [h] the scores of records by
+        models that were not trained on them. A distance has nothing to over-fit with, so that all
+        records may tell its law.
         """
         kinds = dict(zip(numbers.targets.tolist(), numbers.transform.kinds, strict=True))
         columns = np.array(
@@ -71,11 +73,10 @@ class Extremes:
             return None
         bend = np.array([kinds[j] == ZScore.name for j in columns.tolist()])  # once is enough
         transform = YeoJohnson.fit(x[:, columns].astype(np.float64), bend)
-        distances = 0.5 * _squares(x[held_out], columns, transform).sum(axis=1)
-        law = calibrate(distances, math.exp(-_FREE))
-        body, tail = np.quantile(nats, [_BODY, _TAIL])
-        price = _WEIGHT * float(tail - body) / math.log((1 - _BODY) / (1 - _TAIL))
-        return cls(columns, transform, law, price)
+        pieces = (x[i : i + _PIECE] for i in range(0, len(x), _PIECE))
+        squares = [_squares(piece, columns, transform).sum(axis=1) for piece in pieces]
+        law = calibrate(0.5 * np.concatenate(squares), math.exp(-_FREE))
+        return cls(columns, transform, law, _WEIGHT * _unit(nats))
 
     def nats(self, x: Matrix) -> NDArray[np.float64]:
         """Return what each encoded record [B, m] costs beside its density: [B]."""
@@ -141,6 +142,12 @@ class Extremes:
             msg = "the stored extremes are damaged: columns, transform and price do not fit"
             raise BundleError(msg)
         return cls(columns, transform, law, price)
+
+
+def _unit(nats: NDArray[np.float64]) -> float:
+    """Return how many nats of the score [h] one nat of surprise is."""
+    shares = np.array([_MIDDLE, _BODY, _TAIL])
+    return float((np.diff(np.quantile(nats, shares)) / -np.diff(np.log(1 - shares))).min())
 
 
 def _squares(x: Matrix, columns: NDArray[np.int64], transform: YeoJohnson) -> NDArray[np.float64]:
