@@ -114,6 +114,9 @@ def test_state_round_trip_and_damage():
     for damage in ({"price": -1.0}, {"price": math.inf}, {"price": None}, {"law": {}}):
         with pytest.raises(BundleError):
             Extremes.from_state({**meta, **damage}, arrays)
+    for damage in ({"index": 0.0}, {"index": 2.0}, {"index": None}):
+        with pytest.raises(BundleError):
+            Extremes.from_state({**meta, **damage}, arrays)
     with pytest.raises(BundleError, match="do not fit"):
         Extremes.from_state(meta, {**arrays, "columns": arrays["columns"][:1]})
     with pytest.raises(BundleError, match="do not fit"):
@@ -174,3 +177,16 @@ def test_an_engine_scores_as_the_detector_does():
     np.testing.assert_allclose(engine.score(records), detector.nats(odd), rtol=1e-9)
     engine.warm_up(16)
     engine.close()
+
+
+def test_extremes_that_come_in_runs_cost_less_by_how_many_come_together():
+    x = table(60_000)
+    alone, matrix = fitted(x)
+    order = np.argsort(alone.nats(matrix), kind="stable").reshape(-1, 20)  # 20 that are alike
+    runs = order[np.random.default_rng(3).permutation(len(order))].ravel()
+    together, _ = fitted(x[runs])
+    assert alone.index == pytest.approx(1, abs=0.05)
+    assert together.index < 0.2
+    assert together.price == pytest.approx(alone.price * together.index / alone.index, rel=0.01)
+    assert "come " in together.in_words()
+    assert "come " not in alone.in_words()

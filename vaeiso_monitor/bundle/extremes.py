@@ -5,6 +5,10 @@ forgives them, and the better it is the more. Users do not. So each measured col
 normal as Yeo and Johnson's power transform makes it, the squares of a record's columns are added
 up as if no column knew of another, and what is rarer by this than one normal record in 55 (e^4)
 costs nats beside the density's.
+
+Of a stream whose extremes come in runs, as those of a plant at the rush, a run is a state that the
+plant was in and will be in again, and of states training saw few. There the price is less by the
+extremal index, the reciprocal of how many records come together.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from vaeiso_monitor.detect import Threshold, calibrate
+from vaeiso_monitor.detect import Threshold, calibrate, extremal_index
 from vaeiso_monitor.errors import BundleError
 from vaeiso_monitor.records.transforms import YeoJohnson, ZScore
 
@@ -44,13 +48,14 @@ class Extremes:
 
     ``columns`` int64 [c] of the encoded matrix are measured numbers, ``transform`` makes them
     normal, ``law`` tells how rare a distance is, and its line is where the cost begins. A nat of
-    surprise beyond costs ``price`` nats.
+    surprise beyond costs ``price`` nats, in which ``index`` is: the extremal index of such records.
     """
 
     columns: NDArray[np.int64]
     transform: YeoJohnson
     law: Threshold
     price: float
+    index: float = 1.0
 
     @classmethod
     def fit(
@@ -63,7 +68,7 @@ class Extremes:
 
         ``numbers`` are the encoder's columns of numbers, ``nats`` [h] the scores of records by
         models that were not trained on them. A distance has nothing to over-fit with, so that all
-        records may tell its law.
+        records may tell its law; their order tells whether extremes come in runs.
         """
         kinds = dict(zip(numbers.targets.tolist(), numbers.transform.kinds, strict=True))
         columns = np.array(
@@ -75,8 +80,10 @@ class Extremes:
         transform = YeoJohnson.fit(x[:, columns].astype(np.float64), bend)
         pieces = (x[i : i + _PIECE] for i in range(0, len(x), _PIECE))
         squares = [_squares(piece, columns, transform).sum(axis=1) for piece in pieces]
-        law = calibrate(0.5 * np.concatenate(squares), math.exp(-_FREE))
-        return cls(columns, transform, law, _WEIGHT * _unit(nats))
+        distances = 0.5 * np.concatenate(squares)
+        law = calibrate(distances, math.exp(-_FREE))
+        index = extremal_index(np.flatnonzero(distances > law.nats))
+        return cls(columns, transform, law, index * _WEIGHT * _unit(nats), index)
 
     def nats(self, x: Matrix) -> NDArray[np.float64]:
         """Return what each encoded record [B, m] costs beside its density: [B]."""
@@ -100,9 +107,11 @@ class Extremes:
 
     def in_words(self) -> str:
         """Say what extremes cost."""
+        together = f", which come {1 / self.index:.0f} together" if self.index < 2 / 3 else ""
         return (
-            f"farther from the middle than all but 1 of {math.exp(_FREE):.0f} normal records, over "
-            f"{len(self.columns)} measured columns: {self.price:.2f} nats for each nat of surprise"
+            f"farther from the middle than all but 1 of {math.exp(_FREE):.0f} normal records"
+            f"{together}, over {len(self.columns)} measured columns: {self.price:.2f} nats for "
+            "each nat of surprise"
         )
 
     def _nats(self, x: Matrix) -> NDArray[np.float64]:
@@ -120,13 +129,15 @@ class Extremes:
         """Return what a bundle stores: a JSON-able dict and named arrays."""
         law, arrays = self.law.state()
         own = {f"transform_{key}": value for key, value in self.transform.state().items()}
-        return {"price": self.price, "law": law}, {"columns": self.columns, **own, **arrays}
+        meta = {"price": self.price, "index": self.index, "law": law}
+        return meta, {"columns": self.columns, **own, **arrays}
 
     @classmethod
     def from_state(cls, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Rebuild from :meth:`state`; raise BundleError if the parts do not fit together."""
         try:
             columns, price = arrays["columns"], float(meta["price"])
+            index = float(meta["index"])
             law = Threshold.from_state(meta["law"], arrays)
         except (KeyError, TypeError, ValueError) as error:
             msg = f"the stored extremes are damaged: {error!r}"
@@ -138,10 +149,10 @@ class Extremes:
         }
         transform = YeoJohnson.from_state(own)
         sound = columns.dtype == np.int64 and columns.shape == (transform.width,)
-        if not (sound and (columns >= 0).all() and 0 <= price < math.inf):
+        if not (sound and (columns >= 0).all() and 0 <= price < math.inf and 0 < index <= 1):
             msg = "the stored extremes are damaged: columns, transform and price do not fit"
             raise BundleError(msg)
-        return cls(columns, transform, law, price)
+        return cls(columns, transform, law, price, index)
 
 
 def _unit(nats: NDArray[np.float64]) -> float:

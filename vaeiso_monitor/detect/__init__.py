@@ -1,5 +1,6 @@
 """From a score in nats to a decision: the threshold, the tail probability, the severity."""
 
+from vaeiso_monitor.detect.clusters import extremal_index
 from vaeiso_monitor.detect.pareto import Pareto, fit_pareto
 from vaeiso_monitor.detect.threshold import (
     CRITICAL_SCORE,
@@ -19,6 +20,7 @@ __all__ = [
     "Threshold",
     "calibrate",
     "critical",
+    "extremal_index",
     "fit_pareto",
     "severity",
 ]
