@@ -10,7 +10,6 @@ import numpy as np
 
 from vaeiso_monitor.bundle.scorer import BundleScorer
 from vaeiso_monitor.errors import BundleError
-from vaeiso_monitor.model.workers import one_thread
 from vaeiso_monitor.records import Decoder
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from vaeiso_monitor.model import Pending
     from vaeiso_monitor.records import Schema
     from vaeiso_monitor.types import RawBatch, Records, Reject
-
-_FEWEST_EXPLAINED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +105,18 @@ class Engine:
 
     def explain(self, x: NDArray[np.float32]) -> Explanation:
         """Split the scores of encoded records [k, m] into their parts."""
-        rows = len(x)
-        with one_thread():
-            parts, extremes = self._scorer.explain(_padded(x))
-        features = self._by_feature(parts.distortion_nats[:rows])
-        extreme = None if extremes is None else self._by_feature(extremes[:rows])
+        parts, extremes = self._scorer.explain(x)
+        features = self._by_feature(parts.distortion_nats)
+        extreme = None if extremes is None else self._by_feature(extremes)
         extra = 0.0 if extreme is None else extreme
         return Explanation(
-            nats=parts.nats[:rows] + np.sum(extra, axis=-1),
+            nats=parts.nats + np.sum(extra, axis=-1),
             feature_nats=features + extra,
-            latent_nats=parts.rate_nats[:rows].astype(np.float64),
-            mode_nats=parts.mode_nats[:rows],
-            mode=None if parts.mode is None else parts.mode[:rows],
+            latent_nats=parts.rate_nats.astype(np.float64),
+            mode_nats=parts.mode_nats,
+            mode=parts.mode,
             constant=parts.constant,
-            expected=list(self.bundle.encoder.inverse(parts.expected[:rows]).values()),
+            expected=list(self.bundle.encoder.inverse(parts.expected).values()),
             extreme_nats=extreme,
         )
 
@@ -148,13 +143,3 @@ class Engine:
     def close(self) -> None:
         """Stop the scorer's worker."""
         self._scorer.close()
-
-
-def _padded(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``x`` [k, m] with rows of zeros up to one of a few numbers of rows, four an octave.
-
-    On a CPU oneDNN compiles code for each number of rows that it has not met yet, which takes five
-    times as long as explaining hundreds; and how many records a batch has to explain is chance.
-    """
-    step = max((1 << (len(x) - 1).bit_length()) // 8, _FEWEST_EXPLAINED)
-    return np.pad(x, ((0, -len(x) % step), (0, 0)))

@@ -107,12 +107,11 @@ class Scorer:
 
     def explain(self, x: Floats) -> Parts:
         """Return what the score of each record [B, m] is made of."""
-        records = torch.from_numpy(self._checked(x))
+        records = torch.from_numpy(_padded(self._checked(x)))
         with torch.inference_mode(), one_thread():
             pieces = [self._parts(piece) for piece in self._pieces(records)]
-        distortion, expected, rate, mode_nats, mode = (
-            torch.cat(part).cpu().numpy() for part in zip(*pieces, strict=True)
-        )
+            whole = [torch.cat(part)[: len(x)].cpu() for part in zip(*pieces, strict=True)]
+        distortion, expected, rate, mode_nats, mode = (part.numpy() for part in whole)
         return Parts(
             nats=distortion.sum(1) + rate.sum(1) + mode_nats + self._constant,
             distortion_nats=distortion,
