@@ -1,5 +1,7 @@
 """The scorer under every distortion: its fast form is the score as it is defined."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -67,11 +69,15 @@ def test_closed_and_sampled_agree_where_the_posterior_is_sharp(distortion):
     np.testing.assert_allclose(found[0], found[1], rtol=2e-3)
 
 
-def test_mixed_columns_train_and_tell_a_broken_rule():
+@functools.cache
+def fitted_mixed():
     config = ModelConfig(beta=0.3, latent_dim=4, hidden=(24,), distortion="mixed-columns")
     training = TrainingConfig(max_steps=1200, learning_rate=0.01)
-    fitted = fit(mixed_records(3000), config, training, device=CPU, distortion=MIXED)
-    meta, arrays = fitted.model.state()
+    return fit(mixed_records(3000), config, training, device=CPU, distortion=MIXED).model
+
+
+def test_mixed_columns_train_and_tell_a_broken_rule():
+    meta, arrays = fitted_mixed().state()
     model = VAE.from_state(meta, arrays)
     normal = mixed_records(500, seed=1)
     odd = normal.copy()
@@ -85,7 +91,39 @@ def test_mixed_columns_train_and_tell_a_broken_rule():
     assert (shares.argmax(1) == normal[:, 3:].argmax(1)).mean() > 0.9
 
 
-def test_mixed_columns_need_to_be_told_the_columns():
+def test_a_matrix_whose_columns_nobody_tells_is_all_numbers():
     config = ModelConfig(beta=0.1, distortion="mixed-columns")
-    with pytest.raises(ValueError, match="mixed-columns"):
-        fit(mixed_records(50), config, TrainingConfig(max_steps=1), device=CPU)
+    fitted = fit(mixed_records(50), config, TrainingConfig(max_steps=1), device=CPU)
+    assert isinstance(fitted.model.distortion, SquaredError)
+
+
+def test_proper_nats_count_categories_once():
+    meta, arrays = fitted_mixed().state()
+    model = VAE.from_state(meta, arrays).to(CPU, torch.float64)
+    x, draws = torch.from_numpy(mixed_records(40)).double(), sign_draws(2, model.latent_dim, 0)
+    scorer = Scorer(model, ScoringConfig(precision="float64"), CPU)
+    costs = scorer.explain(x.numpy()).distortion_nats[:, list(MIXED.counted)].sum(1)
+    scorer.close()
+    score, proper = (objective.nats(model, x, draws, proper=each)[0] for each in (False, True))
+    np.testing.assert_allclose(score - proper, (1 - model.betas[0]) * costs, rtol=1e-6, atol=1e-9)
+    assert (score > proper).all()
+
+
+def test_what_is_said_of_categories_sums_to_one():
+    raw = 3 * torch.randn(5, 6, generator=torch.Generator().manual_seed(0)).double()
+    expected = MIXED.link(raw)
+    one_hot = expected.clone()
+    whole = torch.zeros(5, dtype=torch.float64)
+    for truth in (0.0, 1.0):
+        for k in range(3):
+            one_hot[:, 2], one_hot[:, 3:] = truth, torch.eye(3)[k]
+            whole += (-MIXED.values(one_hot, expected)[:, list(MIXED.counted)].sum(1)).exp()
+    torch.testing.assert_close(whole, torch.ones(5, dtype=torch.float64), rtol=1e-5, atol=1e-5)
+
+
+def test_of_numbers_alone_proper_nats_are_the_score():
+    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
+    model, draws = initial(Shape(4, 2, (8,)), (0.1, 0.5), 0, None), sign_draws(2, 2, 0)
+    torch.testing.assert_close(
+        objective.nats(model, x, draws, proper=True), objective.nats(model, x, draws)
+    )

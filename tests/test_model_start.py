@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaeiso_monitor.model import ModelConfig, TrainingConfig, fit, isometry, objective
-from vaeiso_monitor.model.cross_entropy import MixedColumns
+from vaeiso_monitor.model.cross_entropy import BinaryCrossEntropy, MixedColumns
 from vaeiso_monitor.model.draws import sign_draws
 from vaeiso_monitor.model.shape import Shape
 from vaeiso_monitor.model.start import started
@@ -133,14 +133,20 @@ def test_huge_and_tiny_values_stay_finite():
         assert np.isfinite(nats(begun(gaussian() * scale), gaussian() * scale)).all()
 
 
-def test_only_squared_error_has_a_closed_form():
+def test_numbers_beside_categories_start_as_principal_components():
     x = np.concatenate([gaussian(), np.eye(3)[np.arange(400) % 3]], axis=1)
     mixed = begun(x, distortion=MixedColumns([], [(WIDTH, WIDTH + 3)]))
     plain = begun(x)
-    name = "decoder.1.weight"
-    assert (named_parts(mixed.shape, mixed.weights)[name][:, -3:] == 0).all()
-    assert (named_parts(plain.shape, plain.weights)[name][:, -3:] != 0).any()
+    for name in ("decoder.1.weight", "encoder.1.weight"):
+        ours, theirs = (named_parts(each.shape, each.weights)[name] for each in (mixed, plain))
+        torch.testing.assert_close(ours, theirs)
     assert np.isfinite(nats(mixed, x)).all()
+
+
+def test_values_without_a_gaussian_have_no_closed_form():
+    x = np.eye(WIDTH)[np.arange(400) % WIDTH]
+    model = begun(x, distortion=BinaryCrossEntropy())
+    assert (named_parts(model.shape, model.weights)["decoder.1.weight"][:, -3:] == 0).all()
 
 
 def test_mixed_columns_train_with_a_linear_path():

@@ -16,11 +16,12 @@ def distortion_for(config: ModelConfig, encoder: Encoder) -> Distortion | None:
     """Return the distortion that ``config`` names, told the columns of ``encoder``.
 
     None stands for squared error. With "mixed-columns" booleans, indicators of missing values and
-    categories are judged by cross-entropy, and the numbers by squared error.
+    categories are judged by cross-entropy, and the numbers by squared error; where there are only
+    numbers, the two are one.
     """
     if config.distortion == "squared-error":
         return None
     indicators = encoder.indicators[1].tolist() if encoder.indicators.size else []
     truths = sorted([*encoder.booleans.targets.tolist(), *indicators])
     categories = [(c.start, c.start + c.width) for c in encoder.categories]
-    return MixedColumns(truths, categories)
+    return MixedColumns(truths, categories) if truths or categories else None

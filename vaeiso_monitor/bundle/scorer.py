@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from vaeiso_monitor.model import Scorer
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -35,7 +36,8 @@ class BundleScorer:
     def __init__(
         self, model: VAE, config: ScoringConfig, extremes: Extremes | None, device: torch.device
     ) -> None:
-        self._scorer, self._extremes = Scorer(model, config, device), extremes
+        self._model, self._extremes = model, extremes
+        self._scorer = Scorer(model, config, device)
 
     @classmethod
     def of(cls, bundle: Bundle, device: torch.device) -> Self:
@@ -57,6 +59,18 @@ class BundleScorer:
         """Return the parts of the density, and the nats of extremes by encoded values [B, m]."""
         parts = self._scorer.explain(x)
         return parts, None if self._extremes is None else self._extremes.split(x)
+
+    def beyond_proper(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return by how much scores of records [B, m] exceed proper nats: [B].
+
+        Proper nats count categories and truths once instead of 1 / beta times, see
+        :func:`vaeiso_monitor.model.objective.nats`, and compare under models of any beta.
+        """
+        counted = list(self._model.distortion.counted)
+        if not counted:
+            return np.zeros(len(x))
+        costs = self._scorer.explain(x).distortion_nats[:, counted]
+        return np.asarray((1 - self._model.betas[0]) * costs.sum(axis=1, dtype=np.float64))
 
     def close(self) -> None:
         """Wait for what is under way and end the worker."""

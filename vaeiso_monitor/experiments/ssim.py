@@ -22,6 +22,7 @@ class Ssim:
 
     name = "ssim"
     constant_metric = False
+    counted: tuple[int, ...] = ()
 
     def __init__(
         self, channels: int, height: int, width: int, *, window: int = 11, scale: float = 1.0

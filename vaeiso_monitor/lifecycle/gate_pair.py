@@ -32,21 +32,24 @@ class Pair:
         records: Records,
     ) -> None:
         self.champion, self.candidate, self.records = champion, candidate, records
-        self.old = old.score(champion.encoder.encode(records))
-        self.new = new.score(candidate.encoder.encode(records))
+        old_x, new_x = (bundle.encoder.encode(records) for bundle in (champion, candidate))
+        self.old, self.new = old.score(old_x), new.score(new_x)
+        same = champion.model.betas == candidate.model.betas
+        self._beyond = [
+            0.0 if same else each.beyond_proper(x) for each, x in ((old, old_x), (new, new_x))
+        ]
         self.new_anomalous = candidate.threshold.anomalous(self.new)
         self.new_alerts = int(self.new_anomalous.sum())
         self.old_alerts = int(champion.threshold.anomalous(self.old).sum())
 
     def worse_nats(self) -> NDArray[np.float64]:
         """Return by how much the candidate's nats are higher than the champion's [n]."""
-        new = in_common_units(
-            self.candidate, _capped(self.candidate, self.new), self.records, self.champion
+        beyond_old, beyond_new = self._beyond
+        old = _capped(self.champion, self.old - beyond_old)
+        new = _capped(self.candidate, self.new - beyond_new)
+        return in_common_units(self.candidate, new, self.records, self.champion) - in_common_units(
+            self.champion, old, self.records, self.candidate
         )
-        old = in_common_units(
-            self.champion, _capped(self.champion, self.old), self.records, self.candidate
-        )
-        return new - old
 
 
 def _capped(bundle: Bundle, nats: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ class BinaryCrossEntropy:
 
     name = "binary-cross-entropy"
     constant_metric = False
+    counted: tuple[int, ...] = ()
 
     def link(self, raw: Tensor) -> Tensor:
         """Return probabilities within ``FLOOR`` and 1 - ``FLOOR``: [..., m]."""
@@ -95,42 +96,42 @@ class MixedColumns:
         if empty or len(set(taken)) < len(taken) or any(column < 0 for column in taken):
             msg = f"truths {self.truths} and categories {self.categories} overlap or are empty"
             raise ValueError(msg)
-        self._taken = taken
-        self._truths, self._shares = list(self.truths), taken[len(self.truths) :]
+        self.counted: tuple[int, ...] = tuple(taken)
+        self._truths = _runs([(column, column + 1) for column in self.truths])
+        self._shares = _runs(self.categories)
         self._binary = BinaryCrossEntropy()
 
     def link(self, raw: Tensor) -> Tensor:
         """Return numbers as they are, truths through a sigmoid, categories through a softmax."""
         out = raw.clone()
-        out[..., self._truths] = self._binary.link(raw[..., self._truths])
+        for part in self._truths:
+            out[..., part] = self._binary.link(raw[..., part])
         for start, stop in self.categories:
-            share = raw[..., start:stop].softmax(-1)
-            out[..., start:stop] = FLOOR + (1 - (stop - start) * FLOOR) * share
+            share = _softmax(raw[..., start:stop])
+            out[..., start:stop] = share.mul(1 - (stop - start) * FLOOR).add(FLOOR)
         return out
 
     def link_slope(self, raw: Tensor, d: Tensor) -> Tensor:
         """Return the derivative of :meth:`link` at ``raw`` along ``d``: [..., m]."""
         out = d.clone()
-        truths = self._truths
-        out[..., truths] = self._binary.link_slope(raw[..., truths], d[..., truths])
+        for part in self._truths:
+            out[..., part] = self._binary.link_slope(raw[..., part], d[..., part])
         for start, stop in self.categories:
-            share, along = raw[..., start:stop].softmax(-1), d[..., start:stop]
+            share, along = _softmax(raw[..., start:stop]), d[..., start:stop]
             turned = share * (along - (share * along).sum(-1, keepdim=True))
             out[..., start:stop] = (1 - (stop - start) * FLOOR) * turned
         return out
 
     def values(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the part of each column in D(x, y): [..., m]."""
-        x = x.expand(torch.Size((x + y).shape))
-        y = y.expand(x.shape)
-        within = x.clone()
-        within[..., self._taken] = x[..., self._taken].clamp(0, 1)
         out = (x - y).square()
-        truths, shares = self._truths, self._shares
-        out[..., truths] = self._binary.values(within[..., truths], y[..., truths])
-        a, b = within[..., shares], y[..., shares]
-        out[..., shares] = _surplus(a, b) - a + b
-        return out - math.log(FLOOR) * (x - within).square()
+        for part in self._truths:
+            a, far = _within(x[..., part])
+            out[..., part] = self._binary.values(a, y[..., part]) + far
+        for part in self._shares:
+            (a, far), b = _within(x[..., part]), y[..., part]
+            out[..., part] = _surplus(a, b) - a + b + far
+        return out
 
     def total(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the sum of :meth:`values`: [...]."""
@@ -138,8 +139,12 @@ class MixedColumns:
 
     def offset(self, x: Tensor) -> Tensor:
         """Return the entropy of truths and categories, which D lacks against cross-entropy."""
-        shares = x[..., self._shares]
-        return self._binary.offset(x[..., self._truths]) - torch.xlogy(shares, shares).sum(-1)
+        found = x.new_zeros(x.shape[:-1])
+        for part in self._truths:
+            found = found + self._binary.offset(x[..., part])
+        for part in self._shares:
+            found = found - torch.xlogy(x[..., part], x[..., part]).sum(-1)
+        return found
 
     def metric(self, x: Tensor, d: Tensor) -> Tensor:
         """Return G_x d: [..., m]."""
@@ -155,7 +160,7 @@ class MixedColumns:
 
     def gaussian_values(self, width: int) -> int:
         """Return how many of ``width`` columns are numbers."""
-        return width - len(self._taken)
+        return width - len(self.counted)
 
     def state(self) -> dict[str, Any]:
         """Return the name and the columns that are no numbers."""
@@ -169,10 +174,32 @@ class MixedColumns:
 
     def _diagonal(self, x: Tensor) -> Tensor:
         out = torch.ones_like(x)
-        truths = x[..., self._truths]
-        out[..., self._truths] = 1 / (2 * truths * (1 - truths))
-        out[..., self._shares] = 1 / (2 * x[..., self._shares])
+        for part in self._truths:
+            out[..., part] = 1 / (2 * x[..., part] * (1 - x[..., part]))
+        for part in self._shares:
+            out[..., part] = 1 / (2 * x[..., part])
         return out
+
+
+def _runs(bounds: Sequence[tuple[int, int]]) -> list[slice]:
+    """Return columns from start to stop as slices, those side by side as one: views, no copies."""
+    runs: list[slice] = []
+    for start, stop in sorted(bounds):
+        before = runs.pop() if runs and runs[-1].stop == start else slice(start, stop)
+        runs.append(slice(before.start, stop))
+    return runs
+
+
+def _softmax(raw: Tensor) -> Tensor:
+    """Return torch's softmax [..., k]: of some columns among many, 2 to 5 times as fast."""
+    shares = (raw - raw.detach().amax(-1, keepdim=True)).exp()
+    return shares / shares.sum(-1, keepdim=True)
+
+
+def _within(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``x`` within [0, 1], and what lies outside costs."""
+    a = x.clamp(0, 1)
+    return a, -math.log(FLOOR) * (x - a).square()
 
 
 def _surplus(x: Tensor, y: Tensor) -> Tensor:

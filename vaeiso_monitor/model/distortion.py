@@ -26,6 +26,10 @@ class Distortion(Protocol):
     def constant_metric(self) -> bool:
         """Whether G_x = I for every x, and :meth:`link` changes nothing."""
 
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """The columns beside numbers for which exp(-D) sums to 1 over all that they may be."""
+
     def link(self, raw: Tensor) -> Tensor:
         """Return the record [..., m] for the raw output of the decoder: where D is defined."""
 
@@ -59,6 +63,7 @@ class SquaredError:
 
     name = "squared-error"
     constant_metric = True
+    counted: tuple[int, ...] = ()
 
     def link(self, raw: Tensor) -> Tensor:
         """Return ``raw`` itself."""
@@ -112,6 +117,7 @@ class ScaledError:
 
     name = "scaled-error"
     constant_metric = False
+    counted: tuple[int, ...] = ()
 
     def scale(self, x: Tensor) -> Tensor:
         """Return a_x per record: [...]."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaeiso_monitor.model.distortion import Distortion, SquaredError
+from vaeiso_monitor.model.distortion import Distortion
 from vaeiso_monitor.model.race import Race, Task
 from vaeiso_monitor.model.report import FitReport, Progress
 from vaeiso_monitor.model.shape import ModelConfig
@@ -56,7 +56,8 @@ def fit(
 ) -> Fit:
     """Train a model on encoded records [N, m] of normal operation.
 
-    ``distortion`` is squared error where none is given; ``model.distortion`` is only its name.
+    ``distortion`` is squared error where none is given, which is right for columns of numbers:
+    ``model.distortion`` only names it, and which columns are none, only the encoder knows.
 
     The winner is the member with the lowest held-out nats per record, or a coarser one that is as
     good, as :mod:`vaeiso_monitor.model.judgement` has it. When ``time_budget_seconds`` is over, the
@@ -65,9 +66,6 @@ def fit(
     ran out. Raises ValueError for fewer than two records or values that are not finite.
     """
     _check(x)
-    if distortion is None and model.distortion != SquaredError.name:
-        msg = f'distortion = "{model.distortion}" needs to be told its columns'
-        raise ValueError(msg)
     data = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
     task = Task(data, partings(len(x), training), model, training, distortion)
     with _threads_for(training.batch_size * x.shape[1]):

@@ -64,11 +64,11 @@ class Members:
         self._adam.step(loss, schedule.learning_rate())
 
     def nats(self, x: Tensor) -> Tensor:
-        """Return the nats of records [N, m] under each of those still in training: [alive, N]."""
+        """Return the proper nats of records [N, m] under each of those in training: [alive, N]."""
         return self._nats(self._start.with_weights(self._adam.average, self.betas), x)
 
     def nats_at_best(self, x: Tensor) -> Tensor:
-        """Return the nats of records [N, m] under every member at its best: [M, N]."""
+        """Return the proper nats of records [N, m] under every member at its best: [M, N]."""
         return self._nats(self.best(), x)
 
     def keep_as_best(self, member: int) -> None:
@@ -88,8 +88,10 @@ class Members:
 
     @torch.no_grad()
     def _nats(self, model: VAE, x: Tensor) -> Tensor:
-        pieces = [objective.nats(model, piece, self._draws) for piece in torch.split(x, _AT_ONCE)]
-        return torch.cat(pieces, dim=1)
+        pieces = torch.split(x, _AT_ONCE)
+        return torch.cat(
+            [objective.nats(model, p, self._draws, proper=True) for p in pieces], dim=1
+        )
 
     def _shuffled(self) -> Iterator[Tensor]:
         size = min(self._training.batch_size, len(self.x))

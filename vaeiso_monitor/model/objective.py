@@ -52,10 +52,12 @@ def log_normaliser(model: VAE) -> Tensor:
     return 0.5 * counted * (model.beta.double() * math.pi).log()
 
 
-def nats(model: VAE, x: Tensor, draws: Tensor) -> Tensor:
+def nats(model: VAE, x: Tensor, draws: Tensor, *, proper: bool = False) -> Tensor:
     """Return the score [M, N] of records [N, m]: -log p(x), E_z taken over ``draws`` [K, n].
 
     This is the score as it is defined, for every member; ``Scorer`` is its fast form for one.
+    ``proper`` counts categories and truths once instead of 1 / beta times: what the decoder says of
+    them then sums to 1, and members of any beta compare exactly.
 
     It estimates -log p(x) (Eq. 19 with its constant) but does not bound it. E_z D(x, x_hat), which
     does, holds a third term 2 E_z (x - x_breve)' G (x_breve - x_hat) that the decomposed form
@@ -66,9 +68,25 @@ def nats(model: VAE, x: Tensor, draws: Tensor) -> Tensor:
     mean, log_variance = model.encode(x)
     sigma = (0.5 * log_variance).exp()
     expected = model.decode(mean)
-    distortion = model.distortion.total(x, expected)
+    cost = _properly if proper else _cost
+    distortion = cost(model, x, expected)
     for draw in draws.to(mean):
         sampled = model.decode(mean + sigma * draw)
-        distortion = distortion + model.distortion.total(expected, sampled) / len(draws)
+        distortion = distortion + cost(model, expected, sampled) / len(draws)
     rate = model.prior.total(mean, sigma, log_variance)
-    return (distortion / model.beta[:, None] + rate).double() + log_normaliser(model)[:, None]
+    return (distortion + rate).double() + log_normaliser(model)[:, None]
+
+
+def _cost(model: VAE, x: Tensor, y: Tensor) -> Tensor:
+    """Return D(x, y) in nats: [M, N]."""
+    return model.distortion.total(x, y) / model.beta[:, None]
+
+
+def _properly(model: VAE, x: Tensor, y: Tensor) -> Tensor:
+    """Return D(x, y) in nats [M, N], with columns that have no Gaussian for a density as it is."""
+    counted = list(model.distortion.counted)
+    if not counted:
+        return _cost(model, x, y)
+    values = model.distortion.values(x, y)  # [M, N, m]
+    once = values[..., counted].sum(-1)
+    return (values.sum(-1) - once) / model.beta[:, None] + once

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaeiso_monitor.model.cross_entropy import MixedColumns
 from vaeiso_monitor.model.distortion import Distortion, SquaredError
 from vaeiso_monitor.model.judgement import coarsest, judged, resolutions
 from vaeiso_monitor.model.members import Members
@@ -69,9 +70,12 @@ class Task:
 
     def resolutions(self) -> NDArray[np.float64]:
         """Return the resolution of each column with a Gaussian for a density [m], 0 elsewhere."""
-        if not isinstance(self.distortion or SquaredError(), SquaredError):
-            return np.zeros(self.data.shape[1])
-        return resolutions(self.records(self.fitted_rows()).cpu().numpy())
+        steps, judge = resolutions(self.records(self.fitted_rows()).cpu().numpy()), self.distortion
+        if isinstance(judge, MixedColumns):
+            steps[list(judge.counted)] = 0
+        elif not isinstance(judge or SquaredError(), SquaredError):
+            steps[:] = 0
+        return steps
 
 
 class Race:

@@ -162,7 +162,7 @@ class Scorer:
         if self._model.distortion.constant_metric:
             distortion = self._squared_error(x, posterior)
         else:
-            distortion = self._distortions(x, posterior)[0].double().sum(1)
+            distortion = self._distortions(x, posterior)[0].sum(1)
         nats.copy_(torch.add(rate, distortion, alpha=1 / self._beta)).add_(self._constant)
 
     def _squared_error(self, x: Tensor, posterior: Posterior) -> Tensor:

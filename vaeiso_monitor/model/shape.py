@@ -14,10 +14,11 @@ RECORDS_PER_MODE = 10
 class ModelConfig:
     """What is trained: the trade-off beta (a number, or the best of ``betas``) and the nets.
 
-    ``distortion``: "mixed-columns" judges categories and truths by cross-entropy instead of by
-    squared error; which columns these are, the encoder says. ``prior``: "normal" is N(0, I), the
-    paper's; "mixture" learns operating modes, ``modes`` of them at most. ``linear_path`` gives both
-    nets a linear path beside their hidden layers, which starts as probabilistic PCA.
+    ``distortion``: "mixed-columns" judges categories and truths by cross-entropy and numbers by
+    squared error, "squared-error" all of them; which columns are what, the encoder says.
+    ``prior``: "normal" is N(0, I), the paper's; "mixture" learns operating modes, ``modes`` of them
+    at most. ``linear_path`` gives both nets a linear path beside their hidden layers, which starts
+    as probabilistic PCA.
     """
 
     beta: float | Literal["auto"] = "auto"
@@ -25,7 +26,7 @@ class ModelConfig:
     latent_dim: int | Literal["auto"] = "auto"
     hidden: tuple[int, ...] = (64, 64)
     objective: Literal["decomposed", "plain"] = "decomposed"
-    distortion: Literal["squared-error", "mixed-columns"] = "squared-error"
+    distortion: Literal["squared-error", "mixed-columns"] = "mixed-columns"
     prior: Literal["normal", "mixture"] = "mixture"
     modes: int = 64
     linear_path: bool = True
