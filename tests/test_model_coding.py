@@ -127,3 +127,22 @@ def test_of_numbers_alone_proper_nats_are_the_score():
     torch.testing.assert_close(
         objective.nats(model, x, draws, proper=True), objective.nats(model, x, draws)
     )
+
+
+@pytest.mark.parametrize("method", ["closed", "sampled"])
+@pytest.mark.parametrize(
+    "judge",
+    [
+        MixedColumns([0, 1, 2], [(3, 6)]),
+        MixedColumns([1, 4], []),
+        MixedColumns([], [(0, 2), (4, 6)]),
+    ],
+    ids=["no numbers", "truths apart", "categories apart"],
+)
+def test_the_fast_form_finds_the_columns_wherever_they_are(judge, method):
+    model, x = model_of(judge), np.abs(mixed_records(100)) % 1.0
+    scorer = Scorer(model, ScoringConfig(method, precision="float64"), CPU)
+    np.testing.assert_allclose(scorer.score(x), scorer.explain(x).nats, rtol=1e-10)
+    x[::2, 4] = -3.0  # as what training never showed
+    np.testing.assert_allclose(scorer.score(x), scorer.explain(x).nats, rtol=1e-10)
+    scorer.close()

@@ -101,6 +101,13 @@ class MixedColumns:
         self._shares = _runs(self.categories)
         self._binary = BinaryCrossEntropy()
 
+    def alone(self) -> MixedColumns:
+        """Return what judges a matrix of the ``counted`` columns alone, in their order."""
+        start, categories = len(self.truths), []
+        for first, stop in self.categories:
+            categories.append((start, start := start + stop - first))
+        return MixedColumns(range(len(self.truths)), categories)
+
     def link(self, raw: Tensor) -> Tensor:
         """Return numbers as they are, truths through a sigmoid, categories through a softmax."""
         out = raw.clone()

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeiso_monitor.model import objective
-from vaeiso_monitor.model.coding import decoded
+from vaeiso_monitor.model.coding import Categories, decoded
+from vaeiso_monitor.model.cross_entropy import MixedColumns
 from vaeiso_monitor.model.draws import sign_draws
 from vaeiso_monitor.model.network import Linear, Network
 from vaeiso_monitor.model.pending import OnDevice, Pending
@@ -90,6 +91,10 @@ class Scorer:
         draws = sign_draws(config.samples, model.latent_dim, config.seed)
         with_mean = torch.cat([torch.zeros_like(draws[:1]), draws])[:, None, :]
         self._draws = with_mean.to(device=device, dtype=dtype)  # [1 + K, 1, n]
+        judge = self._model.distortion
+        self._categories = (
+            Categories(judge, self._decoder) if isinstance(judge, MixedColumns) else None
+        )
         self._root = Linear(self._metric_root())
         self._chunk = self._chunk_rows()
         self._workers = Workers() if device.type == "cpu" else None
@@ -161,6 +166,8 @@ class Scorer:
         rate = self._rate(posterior)
         if self._model.distortion.constant_metric:
             distortion = self._squared_error(x, posterior)
+        elif self._categories is not None:
+            distortion = self._mixed(x, posterior, self._categories)
         else:
             distortion = self._distortions(x, posterior)[0].sum(1)
         nats.copy_(torch.add(rate, distortion, alpha=1 / self._beta)).add_(self._constant)
@@ -170,6 +177,16 @@ class Scorer:
         hidden, steps, weight = self._steps(posterior)
         coding = _square_sum(self._root(steps)).sum(0)
         return _square_sum(self._decoder.last(hidden).sub_(x)).add_(coding, alpha=weight)
+
+    def _mixed(self, x: Tensor, posterior: Posterior, categories: Categories) -> Tensor:
+        """Return the same [B] where only numbers are judged by squared error."""
+        hidden, steps, weight = self._steps(posterior)
+        raw = self._decoder.last(hidden)
+        closed = self.config.method == "closed"
+        total = categories.distortion(x, raw, steps, weight=weight, closed=closed)
+        numbers = raw.sub_(x).index_fill_(1, categories.columns, 0.0)
+        coding = _square_sum(self._root(steps)).sum(0)
+        return total.add_(_square_sum(numbers)).add_(coding, alpha=weight)
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return the distortion [B, m] in nats, x_breve [B, m], and the rate: latents, mode."""
@@ -206,9 +223,12 @@ class Scorer:
         """Return the root [h, r] of the last layer's metric: |d W|^2 = |d root|^2.
 
         The last layer is linear, and D has the identity for a metric: where the layer widens, the
-        triangular factor of W' = QR has fewer columns than W and does the same.
+        triangular factor of W' = QR has fewer columns than W and does the same. Columns that are
+        not judged by squared error are left out.
         """
         weight = self._decoder.layers[-1][0]
+        if self._categories is not None:
+            weight = weight.index_fill(1, self._categories.columns, 0.0)
         if weight.shape[1] <= weight.shape[0]:
             return weight
         _, triangle = torch.linalg.qr(weight.t().double(), mode="r")
