@@ -108,6 +108,8 @@ def test_state_round_trip_and_damage():
     meta, arrays = extremes.state()
     again = Extremes.from_state(meta, arrays)
     np.testing.assert_array_equal(again.nats(x), extremes.nats(x))
+    older = {key: value for key, value in meta.items() if key != "index"}
+    assert Extremes.from_state(older, arrays).index == 1.0
     for key in arrays:
         with pytest.raises(BundleError):
             Extremes.from_state(meta, {name: a for name, a in arrays.items() if name != key})

@@ -137,7 +137,7 @@ class Extremes:
         """Rebuild from :meth:`state`; raise BundleError if the parts do not fit together."""
         try:
             columns, price = arrays["columns"], float(meta["price"])
-            index = float(meta["index"])
+            index = float(meta.get("index", 1.0))  # older bundles have none
             law = Threshold.from_state(meta["law"], arrays)
         except (KeyError, TypeError, ValueError) as error:
             msg = f"the stored extremes are damaged: {error!r}"
