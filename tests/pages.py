@@ -60,6 +60,7 @@ class Page:
 
     def open(self, url: str, *, charts: bool = False) -> None:
         """Open the page, without the library of the charts where none is looked at: it is long."""
+        self.driver.get("about:blank")  # a page before, whose server is gone, asks no more
         self.driver.get_log("browser")  # forget what others complained of
         self.driver.execute_cdp_cmd("Network.enable", {})
         blocked = [] if charts else ["*/plotly.min.js"]
