@@ -34,7 +34,8 @@ class Pair:
         self.champion, self.candidate, self.records = champion, candidate, records
         old_x, new_x = (bundle.encoder.encode(records) for bundle in (champion, candidate))
         self.old, self.new = old.score(old_x), new.score(new_x)
-        same = champion.model.betas == candidate.model.betas
+        mine, theirs = champion.model, candidate.model
+        same = (mine.betas, mine.distortion.name) == (theirs.betas, theirs.distortion.name)
         self._beyond = [
             0.0 if same else each.beyond_proper(x) for each, x in ((old, old_x), (new, new_x))
         ]
