@@ -236,3 +236,17 @@ def test_every_reject_can_be_delivered(bundle: Bundle, content: bytes) -> None:
             json.loads(dead_letter(reject, NOW).to_json())
     finally:
         engine.close()
+
+
+def test_a_latent_that_costs_more_than_every_column_is_shown(bundle: Bundle) -> None:
+    features = [Feature("flow", 3.0, 2.5, 4.0), Feature("level", 1.0, 1.0, 1.0)]
+
+    def text(nats: float) -> str:
+        found = msgspec.structs.replace(
+            one(bundle), latents=[Latent(3, nats), Latent(1, 0.5)], features=features
+        )
+        return found.to_text()
+
+    assert "latent " in text(46.0)
+    assert "+46.0 nats" in text(46.0)
+    assert "latent " not in text(3.9)

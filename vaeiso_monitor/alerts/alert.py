@@ -103,9 +103,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             f"{rarity(self.tail_probability)}  ({short_id(self.alert_id)})"
         )
         lines = [_feature_line(feature) for feature in self.features[:3]]
+        lines += [_latent_line(latent) for latent in self.latents[:1] if self._is_more(latent)]
         if self.mode is not None:
             lines.append(_mode_line(self.mode))
         return "\n".join([head, *(f"    {line}" for line in lines)])
+
+    def _is_more(self, latent: Latent) -> bool:
+        """Return whether a latent says more of the score than any column does by itself."""
+        return latent.nats > max((feature.nats for feature in self.features), default=0.0)
 
 
 def alert_id(position: Position, version: str) -> str:
@@ -118,6 +123,10 @@ def _feature_line(feature: Feature) -> str:
     value = "missing" if feature.imputed else f"{shown(feature.value)}{unit}"
     expected = f"expected {shown(feature.expected)}{unit if feature.expected is not None else ''}"
     return f"{feature.name:24} {value:>18}   {expected:28} {feature.nats:+8.1f} nats"
+
+
+def _latent_line(latent: Latent) -> str:
+    return f"{'latent':24} {latent.index:>18}   {'unusual together':28} {latent.nats:+8.1f} nats"
 
 
 def _mode_line(mode: Mode) -> str:
