@@ -20,7 +20,6 @@ from vaeiso_monitor.model import (
 from vaeiso_monitor.model.members import decay_of
 from vaeiso_monitor.model.optimizer import MemberAdam
 from vaeiso_monitor.model.race import Task
-from vaeiso_monitor.model.schedule import Schedule
 from vaeiso_monitor.model.shape import Shape
 from vaeiso_monitor.model.training import partings, split
 from vaeiso_monitor.model.vae import named_parts
@@ -262,7 +261,7 @@ def test_the_model_of_all_records_is_trained_for_as_long_as_was_best():
     fitted = np.arange(100)
     task = Task(torch.from_numpy(x), partings(100, training), SMALL, training, None)
     for i, wanted in enumerate(steps):
-        alone, schedule = task.members(fitted), Schedule(training)
+        alone, schedule = task.members(fitted), task.schedule()
         for _ in range(wanted):
             if schedule.round_ends():
                 schedule.next_round()

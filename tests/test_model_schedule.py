@@ -6,8 +6,8 @@ from vaeiso_monitor.model import TrainingConfig
 from vaeiso_monitor.model.schedule import Schedule
 
 
-def schedule(**training):
-    return Schedule(TrainingConfig(**{"learning_rate": 0.01, **training}))
+def schedule(*, records=1000, **training):
+    return Schedule(TrainingConfig(**{"learning_rate": 0.01, **training}), records)
 
 
 def ends(plan, best=lambda _: -1e9):
@@ -40,6 +40,17 @@ def test_rounds_end_with_the_steps_there_are(most, expected):
     plan = schedule(first_round=1000, max_steps=most)
     assert ends(plan, halving) == expected
     assert plan.over
+
+
+@pytest.mark.parametrize(
+    ("records", "most"),
+    [(1, 6000), (2000, 6000), (5000, 15_000), (10_000, 30_000), (10**6, 30_000)],
+)
+def test_more_records_may_take_more_steps(records, most):
+    plan = schedule(records=records)
+    assert plan.max_steps == most
+    assert ends(plan, halving)[-1] == most
+    assert schedule(records=records, max_steps=70).max_steps == 70
 
 
 def test_a_round_that_gains_nothing_is_the_last():

@@ -58,6 +58,10 @@ class Task:
         shape = self.model.shape(self.data.shape[1], fewest)
         return Members(self.records(rows), shape, self.model, self.training, self.distortion)
 
+    def schedule(self) -> Schedule:
+        """Return a schedule that is at its first step."""
+        return Schedule(self.training, len(self.partings[0][0]))
+
     def records(self, rows: Rows) -> Tensor:
         """Return the records of some rows [n, m]."""
         return self.data[torch.from_numpy(rows).to(self.data.device)]
@@ -89,7 +93,7 @@ class Race:
         self._folds = [task.members(fitted) for fitted, _ in task.partings]
         self._held_out = [task.records(held_out) for _, held_out in task.partings]
         self._steps = task.resolutions()
-        self._schedule = Schedule(task.training)
+        self._schedule = task.schedule()
         self._reports = [MemberReport(beta) for beta in task.model.member_betas()]
         self._stopped = "max_steps"
 
@@ -227,7 +231,7 @@ class Race:
     def _of_all_records(self) -> Members:
         """Train each member on all records for as many steps as were best on the folds."""
         members = self.task.members(self.task.fitted_rows())
-        schedule = Schedule(self.task.training)
+        schedule = self.task.schedule()
         wanted = [report.best_step for report in self._reports]
         members.keep([i for i in members.alive if wanted[i] > 0])
         while members.alive:
@@ -259,5 +263,5 @@ class Race:
     def _tell(self) -> None:
         values = [r.held_out_nats for r in self._reports if math.isfinite(r.held_out_nats)]
         best, seconds = min(values, default=None), time.monotonic() - self._begun
-        most = self.task.training.max_steps
+        most = self._schedule.max_steps
         self._progress(Progress(self._schedule.step, most, best, seconds))

@@ -20,8 +20,8 @@ class Schedule:
     whether twice the length still pays, only trying tells.
     """
 
-    def __init__(self, training: TrainingConfig) -> None:
-        self.max_steps, self.step = training.max_steps, 0
+    def __init__(self, training: TrainingConfig, records: int) -> None:
+        self.max_steps, self.step = training.steps(records), 0
         self._peak = training.learning_rate
         self._best_before = math.inf
         self._begin(0, min(training.first_round, self.max_steps))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 FOLDS = 5
 _BLOCKS = 10  # runs of neighbours that are held out of a stream
+_STEPS_PER_RECORD, _FEWEST_STEPS, _MOST_STEPS = 3, 6000, 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class TrainingConfig:
     """How long and how carefully to train.
 
     Training goes on in rounds, the first of ``first_round`` steps and each twice as long as the
-    last, while a round still lowers held-out nats; ``max_steps`` bounds all of them together.
+    last, while a round still lowers held-out nats; ``max_steps`` bounds all of them together:
+    "auto" is three for each record, 6,000 at least and 30,000 at most (see :meth:`steps`).
     ``patience`` is a share of a round. In a ``race`` members that cannot win any more are given up,
     and a second round is for the two best. ``weight_decay`` "auto" is 1000 over the number of
     records, at most 3: of few records the nets stay near the linear model that they start from.
@@ -36,7 +38,7 @@ class TrainingConfig:
     """
 
     batch_size: int = 256
-    max_steps: int = 6000
+    max_steps: int | Literal["auto"] = "auto"
     first_round: int = 2000
     patience: float = 0.4  # share of a round without a better held-out value
     learning_rate: float = 3e-3
@@ -54,7 +56,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with, naming the key."""
         _require("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
-        _require("max_steps", self.max_steps, self.max_steps >= 1, "at least 1")
+        known = self.max_steps == "auto" or self.max_steps >= 1
+        _require("max_steps", self.max_steps, known, '"auto" or at least 1')
         _require("first_round", self.first_round, self.first_round >= 1, "at least 1")
         _require("learning_rate", self.learning_rate, 0 < self.learning_rate < 1, "within (0, 1)")
         decay = self.weight_decay
@@ -72,6 +75,15 @@ class TrainingConfig:
         _require("annealing", self.annealing, 0 <= self.annealing < 1, "within [0, 1)")
         budget = self.time_budget_seconds
         _require("time_budget_seconds", budget, budget is None or budget > 0, "positive")
+
+    def steps(self, records: int) -> int:
+        """Return the most steps of all rounds together, with ``records`` to fit.
+
+        With few records more steps find what is chance: the held-out nats of few do not tell.
+        """
+        if self.max_steps != "auto":
+            return self.max_steps
+        return min(max(_STEPS_PER_RECORD * records, _FEWEST_STEPS), _MOST_STEPS)
 
 
 Rows = NDArray[np.int64]
