@@ -335,3 +335,111 @@ def test_whatever_was_seen_in_training_makes_a_round_trip(rows, transform):
     if "x" in decoded:
         values = np.array(decoded["x"], dtype=float)
         np.testing.assert_allclose(values, data.numbers[:, 0], rtol=1e-4, atol=0.1)
+
+
+VALVE = Schema((Column("flow"), Column("valve", unit="%"), Column("on", "boolean")))
+
+
+def valves(valve, on=None):
+    flow = np.linspace(0.0, 1.0, len(valve))
+    truths = [i % 3 == 0 for i in range(len(valve))] if on is None else on
+    return records(np.column_stack([flow, valve, np.array(truths, float)]))
+
+
+def valve_encoder(*values, **keys):
+    return Encoder.fit(valves(list(values) * 50), VALVE, EncoderConfig(**keys))
+
+
+def test_a_number_of_two_values_is_a_truth_with_its_own_values():
+    encoder = valve_encoder(20.0, 80.0)
+    x = encoder.encode(valves([20.0, 80.0, 80.0], on=[0, 1, 1]))
+    assert x[:, 1].tolist() == [0, 1, 1]
+    assert encoder.booleans.targets.tolist() == [1, 2]
+    assert encoder.inverse(x)["valve"] == [20.0, 80.0, 80.0]
+    assert encoder.inverse(np.array([[0.0, 0.25, 1.0]]))["valve"] == [35.0]
+    assert encoder.transforms() == {"z-score": ["flow"], "steps": ["valve"]}
+    changed = valves([20.0, 80.0], on=[0, 1])
+    own = encoder.numbers.log_jacobian(changed.numbers)
+    assert encoder.log_jacobian(changed) == pytest.approx(own)
+
+
+def test_a_number_of_few_values_is_a_step_for_each_that_it_may_reach():
+    encoder = valve_encoder(0.0, 50.0, 20.0, 100.0)
+    assert [(f.name, f.start, f.stop) for f in encoder.features][1] == ("valve", 1, 4)
+    seen = [0.0, 20.0, 50.0, 100.0]
+    x = encoder.encode(valves(seen))
+    assert x[:, 1:4].tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    assert encoder.inverse(x)["valve"] == seen
+    assert encoder.inverse(np.array([[0.0, 0.5, 0.5, 0.0, 1.0]]))["valve"] == [25.0]
+    assert encoder.transforms()["steps"] == ["valve"]
+    new = encoder.encode(valves([-10.0, 30.0, 45.0, 150.0]))[:, 1:4]
+    expected = [[-0.5, 0, 0], [1, -1 / 3, 0], [1, 2 - 5 / 6, 0], [1, 1, 2]]
+    np.testing.assert_allclose(new, expected, rtol=1e-6)
+
+
+def test_numbers_of_more_values_and_those_apart_by_rounding_alone_are_measured():
+    assert "steps" not in valve_encoder(1.0, 2.0, 3.0, 4.0, 5.0).transforms()
+    assert "steps" not in valve_encoder(0.3, 0.1 + 0.2, 5.0).transforms()
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_transform_that_is_named_is_that_of_numbers_of_few_values_too(transform):
+    encoder = valve_encoder(20.0, 80.0, transform=transform)
+    assert encoder.transforms() == {transform: ["flow", "valve"]}
+    assert encoder.booleans.targets.tolist() == [2]
+
+
+@given(
+    st.lists(st.integers(-1000, 1000), min_size=2, max_size=4, unique=True),
+    st.floats(-1e4, 1e4),
+    st.sampled_from([1e-9, 1.0, 1e9]),
+)
+def test_a_new_value_is_as_far_outside_as_it_is_from_the_nearest(values, new, unit):
+    known = sorted(unit * value for value in values)
+    new *= unit
+    encoder = valve_encoder(*known)
+    y = encoder.encode(valves([*known, new]))[:, 1 : len(known)].astype(float)
+    assert ((y[:-1] == 0) | (y[:-1] == 1)).all()
+    assert (np.diff(y[:-1].sum(axis=1)) == 1).all()
+    outside = np.maximum(-y[-1], y[-1] - 1)
+    assert (outside >= 0).all()
+    assert (outside > 0).sum() == (new not in known)
+    i = int(np.clip(np.searchsorted(known, new), 1, len(known) - 1))
+    nearest = min(abs(new - known[i - 1]), abs(new - known[i])) / (known[i] - known[i - 1])
+    assert outside.max() == pytest.approx(nearest, rel=1e-4, abs=1e-9)
+
+
+def test_gaps_of_a_number_of_few_values_are_told_by_their_indicator():
+    encoder = valve_encoder(20.0, 80.0, NAN, 80.0)
+    x = encoder.encode(valves([NAN, 20.0], on=[0, 1]))
+    assert x[:, 2].tolist() == [1, 0]
+    assert x[0, 1] == pytest.approx(2 / 3)
+    assert encoder.inverse(x)["valve"] == [None, 20.0]
+
+
+def test_numbers_of_few_values_come_back_out_of_a_bundle():
+    encoder = valve_encoder(20.0, 50.0, 80.0)
+    meta, arrays = encoder.state()
+    again = Encoder.from_state(meta, arrays)
+    new = valves([20.0, 30.0, 80.0, 200.0])
+    assert again.encode(new).tolist() == encoder.encode(new).tolist()
+    assert again.transforms() == encoder.transforms()
+    lowest = arrays["booleans_lowest"]
+    assert lowest.tolist() == [0, 2]
+    for wrong, words in (
+        (lowest[:1], "begin before others end"),
+        (lowest + 1, "is unknown"),
+        (lowest[::-1], "is unknown"),
+        (lowest.astype(float), "no ends"),
+    ):
+        with pytest.raises(BundleError, match=words):
+            Encoder.from_state(meta, arrays | {"booleans_lowest": wrong})
+
+
+def test_booleans_of_an_older_bundle_are_read():
+    encoder = valve_encoder(20.0, 50.0, 80.0, transform="z-score")
+    meta, arrays = encoder.state()
+    old = {key: array for key, array in arrays.items() if not key.endswith("est")}
+    assert len(old) == len(arrays) - 2
+    new = valves([20.0, 30.0])
+    assert Encoder.from_state(meta, old).encode(new).tolist() == encoder.encode(new).tolist()

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def distortion_for(config: ModelConfig, encoder: Encoder) -> Distortion | None:
     """Return the distortion that ``config`` names, told the columns of ``encoder``.
 
-    None stands for squared error. With "mixed-columns" booleans, indicators of missing values and
-    categories are judged by cross-entropy, and the numbers by squared error; where there are only
-    numbers, the two are one.
+    None stands for squared error. With "mixed-columns" booleans, numbers of few values, indicators
+    of missing values and categories are judged by cross-entropy, and the other numbers by squared
+    error; where there are only such numbers, the two are one.
     """
     if config.distortion == "squared-error":
         return None

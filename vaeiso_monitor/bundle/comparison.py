@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,10 @@ def columns_with_density(bundle: Bundle) -> frozenset[EncodedColumn]:
     }
     if model.distortion.gaussian_values(model.width) < model.width:
         return frozenset(numbers)
-    numbers |= {("truth", source, None) for source in encoder.booleans.sources.tolist()}
+    steps = Counter[int]()
+    for source in encoder.booleans.sources.tolist():
+        numbers.add(("step", source, str(steps[source])))
+        steps[source] += 1
     numbers |= {("missing", source, None) for source in encoder.indicators[0].tolist()}
     for category in encoder.categories:
         numbers |= {("category", category.source, name) for name in category.names}

@@ -61,11 +61,11 @@ def meanings_state(meanings: list[list[Loading]]) -> list[list[dict[str, Any]]]:
 
 
 def _slopes(encoder: Encoder, expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return d raw / d encoded [N, m] where the decoder's output lies; 1 for all but numbers."""
+    """Return d raw / d encoded [N, m] where the decoder's output lies; 1 for categories."""
     slopes = np.ones_like(expected)
-    decode = encoder.numbers.decode
-    rise = decode(expected + _STEP) - decode(expected - _STEP)
-    slopes[:, encoder.numbers.targets] = rise / (2 * _STEP)
+    for block in (encoder.numbers, encoder.booleans):
+        rise = block.decode(expected + _STEP) - block.decode(expected - _STEP)
+        slopes[:, block.targets] = rise / (2 * _STEP)
     return slopes
 
 

@@ -9,7 +9,14 @@ import numpy as np
 
 from vaeiso_monitor.records.chosen import Chosen
 from vaeiso_monitor.records.quantile import Quantile
-from vaeiso_monitor.records.transforms import Transform, YeoJohnson, ZScore, column_array, require
+from vaeiso_monitor.records.transforms import (
+    Steps,
+    Transform,
+    YeoJohnson,
+    ZScore,
+    column_array,
+    require,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
 TRANSFORMS: dict[str, type[Chosen | ZScore | YeoJohnson | Quantile]] = {
     transform.name: transform for transform in (Chosen, ZScore, YeoJohnson, Quantile)
 }
+_STORED = {**TRANSFORMS, Steps.name: Steps}
 # A value that training never missed is filled with one that stands out: 2 units above all seen.
 _SURPRISE, _LARGEST_SURPRISE = 2.0, 32.0
 
@@ -27,8 +35,9 @@ _SURPRISE, _LARGEST_SURPRISE = 2.0, 32.0
 class Block:
     """k columns of ``Records.numbers`` (``sources``) and their places in the matrix (``targets``).
 
-    ``fill`` [k] is the encoded value of a missing one: the mean of the encoded column where
-    training had missing values (an indicator tells them), else an outlying value.
+    A column of few values has a place for each of its steps. ``fill`` [k] is the encoded value of a
+    missing one: the mean of the encoded column where training had missing values (an indicator
+    tells them), else an outlying value.
     """
 
     transform: Transform
@@ -88,10 +97,10 @@ class Block:
     @classmethod
     def from_state(cls, name: object, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Rebuild the block; raise BundleError on nonsense."""
-        require(isinstance(name, str) and name in TRANSFORMS, f"unknown transform {name!r}")
+        require(isinstance(name, str) and name in _STORED, f"unknown transform {name!r}")
         sources, targets = (index_array(arrays, key) for key in ("sources", "targets"))
         fill = column_array(arrays, "fill")
-        transform = TRANSFORMS[str(name)].from_state(arrays)
+        transform = _STORED[str(name)].from_state(arrays)
         require(len(sources) == len(targets) == len(fill), "a block has columns of two lengths")
         require(transform.width == len(fill), "a transform does not fit its block")
         return cls(transform, sources, targets, fill)

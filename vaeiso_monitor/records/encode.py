@@ -37,7 +37,8 @@ class Encoder:
     """The map of records to rows of a float32 matrix, fitted once on normal records.
 
     ``features`` are the schema's columns that are in the matrix, in order and side by side;
-    ``dropped`` the others. ``indicators`` [2, i] tells which columns of ``Records.numbers`` have an
+    ``dropped`` the others. ``booleans`` holds numbers of few values too, where the transform is
+    "auto". ``indicators`` [2, i] tells which columns of ``Records.numbers`` have an
     indicator of missing values, and where it is; ``constants`` [p] holds what a number column was
     in training where its only column is that indicator.
     """
@@ -84,8 +85,9 @@ class Encoder:
         Numbers are floats, booleans bools, categories the likeliest text; None stands for missing.
         """
         raw = np.broadcast_to(self.constants, (len(x), len(self.constants))).copy()
-        for block in (self.numbers, self.booleans):
-            raw[:, block.sources] = block.decode(x)
+        raw[:, self.numbers.sources] = self.numbers.decode(x)
+        raw[:, self.booleans.sources] = 0.0
+        np.add.at(raw.T, self.booleans.sources, self.booleans.decode(x).T)
         for source, target in self.indicators.T.tolist():
             raw[x[:, target] > _PRESENT_BELOW, source] = np.nan
         categories = {self.category_names[c.source]: c for c in self.categories}
@@ -103,17 +105,20 @@ class Encoder:
     def log_jacobian(self, records: Records) -> NDArray[np.float64]:
         """Return for each record sum_i log |d encoded_i / d raw_i| over its numbers, float64 [n].
 
-        Booleans and categories have no density and add nothing, nor does a missing value; the clip
-        is a guard against overflow and is left out of account.
+        Booleans, numbers of few values and categories have no density and add nothing, nor does a
+        missing value; the clip is a guard against overflow and is left out of account.
         """
         return self.numbers.log_jacobian(records.numbers)
 
     def transforms(self) -> dict[str, list[str]]:
         """Return the number columns by the transform that each of them has."""
-        names = [self.number_names[source] for source in self.numbers.sources.tolist()]
+        numbers = {feature.name for feature in self.features if feature.kind == "number"}
         found: dict[str, list[str]] = {}
-        for name, kind in zip(names, self.numbers.transform.kinds, strict=True):
-            found.setdefault(kind, []).append(name)
+        for block in (self.numbers, self.booleans):
+            names = [self.number_names[source] for source in block.sources.tolist()]
+            for name, kind in dict(zip(names, block.transform.kinds, strict=True)).items():
+                if name in numbers:
+                    found.setdefault(kind, []).append(name)
         return found
 
     def departures(self, records: Records) -> NDArray[np.int64]:

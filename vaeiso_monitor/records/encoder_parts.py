@@ -9,10 +9,11 @@ import numpy as np
 
 from vaeiso_monitor.errors import BundleError
 from vaeiso_monitor.records.block import TRANSFORMS, Block
+from vaeiso_monitor.records.chosen import Chosen
 from vaeiso_monitor.records.encoder_config import EncoderConfig
 from vaeiso_monitor.records.layout import Dropped, Feature, Shape
 from vaeiso_monitor.records.onehot import OneHot
-from vaeiso_monitor.records.transforms import ZScore, column_array, require
+from vaeiso_monitor.records.transforms import Steps, column_array, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,12 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Layout:
-    """Columns of the matrix as they are given out, in the order of the schema."""
+    """Columns of the matrix as they are given out, in the order of the schema.
 
+    ``steps`` are those of booleans and, where the encoder is to ``choose``, of numbers of few
+    values, which are in ``few``.
+    """
+
+    choose: bool
     features: list[Feature] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     numbers: list[tuple[int, int]] = field(default_factory=list)  # (source, target)
-    booleans: list[tuple[int, int]] = field(default_factory=list)
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    few: list[tuple[float, ...]] = field(default_factory=list)
     indicators: list[tuple[int, int]] = field(default_factory=list)
     categories: list[OneHot] = field(default_factory=list)
     width: int = 0
@@ -38,8 +45,11 @@ class _Layout:
     def place_number(self, column: Column, source: int, shape: Shape) -> None:
         start = self.width
         if shape.varies:
-            block = self.numbers if column.kind == "number" else self.booleans
-            block.append((source, self._next()))
+            if shape.few and (self.choose or column.kind == "boolean"):
+                self.few.append(shape.few)
+                self.steps += [(source, self._next()) for _ in shape.few[1:]]
+            else:
+                self.numbers.append((source, self._next()))
         if shape.missing:
             self.indicators.append((source, self._next()))
         self._close(column, start, None if np.isnan(shape.constant) else shape.constant)
@@ -69,14 +79,14 @@ def fit_parts(records: Records, schema: Schema, config: EncoderConfig) -> dict[s
     numbers = records.numbers
     _check_finite(numbers, schema)
     shapes = [Shape.of(column) for column in numbers.T]
-    layout = _lay_out(records, schema, shapes, config.max_categories)
+    layout = _lay_out(records, schema, shapes, config)
     if not layout.features:
         msg = f"no column varies in the {len(records)} training records: there is nothing to learn"
         raise ValueError(msg)
     sources, targets = _pairs(layout.numbers)
     transform = TRANSFORMS[config.transform].fit(numbers[:, sources])
-    truths, truth_targets = _pairs(layout.booleans)
-    unchanged = ZScore(np.zeros(len(truths)), np.ones(len(truths)))
+    stepped, step_targets = _pairs(layout.steps)
+    steps = Steps.between(layout.few)
     return {
         "config": config,
         "number_names": schema.numbers,
@@ -84,7 +94,7 @@ def fit_parts(records: Records, schema: Schema, config: EncoderConfig) -> dict[s
         "features": tuple(layout.features),
         "dropped": tuple(layout.dropped),
         "numbers": Block.fit(transform, numbers, sources, targets, config.clip),
-        "booleans": Block.fit(unchanged, numbers, truths, truth_targets, config.clip),
+        "booleans": Block.fit(steps, numbers, stepped, step_targets, config.clip),
         "categories": tuple(layout.categories),
         "indicators": _pairs(layout.indicators),
         "constants": np.nan_to_num(np.array([shape.constant for shape in shapes], np.float64)),
@@ -98,12 +108,16 @@ def _check_finite(numbers: NDArray[np.float64], schema: Schema) -> None:
         raise ValueError(msg)
 
 
-def _lay_out(records: Records, schema: Schema, shapes: list[Shape], most: int) -> _Layout:
-    layout = _Layout()
+def _lay_out(
+    records: Records, schema: Schema, shapes: list[Shape], config: EncoderConfig
+) -> _Layout:
+    layout = _Layout(choose=config.transform == Chosen.name)
     for column in schema.columns:
         if column.kind == "category":
             source = schema.categories.index(column.name)
-            onehot = OneHot.fit(records.categories[source], source, layout.width, most)
+            onehot = OneHot.fit(
+                records.categories[source], source, layout.width, config.max_categories
+            )
             layout.place_category(column, onehot)
         else:
             source = schema.numbers.index(column.name)
@@ -137,7 +151,7 @@ def _read(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str
         "features": tuple(Feature(**feature) for feature in meta["features"]),
         "dropped": tuple(Dropped(**column) for column in meta["dropped"]),
         "numbers": Block.from_state(config.transform, _of_block("numbers", arrays)),
-        "booleans": Block.from_state(ZScore.name, _of_block("booleans", arrays)),
+        "booleans": Block.from_state(Steps.name, _of_block("booleans", arrays)),
         "categories": tuple(OneHot.from_state(category) for category in meta["categories"]),
         "indicators": arrays["indicators"],
         "constants": column_array(arrays, "constants"),

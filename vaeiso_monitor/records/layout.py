@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ROUNDING_ULPS = 8
 _SMALLEST_RANGE = 1e-290  # its reciprocal must be a float64
+_FEW = 4  # values: they have probabilities rather than a density
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,12 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What training showed of one number column."""
+    """What training showed of one number column: ``few`` are all its values, if they are few."""
 
     varies: bool
     missing: bool
     constant: float
+    few: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, column: NDArray[np.float64]) -> Shape:
@@ -61,4 +63,17 @@ class Shape:
         low, high = float(values.min()), float(values.max())
         rounding = _ROUNDING_ULPS * float(np.spacing(max(abs(low), abs(high))))
         varies = high - low > max(rounding, _SMALLEST_RANGE)
-        return cls(varies=varies, missing=len(values) < len(column), constant=low)
+        few = _few(values, rounding) if varies else ()
+        return cls(varies, len(values) < len(column), low, few)
+
+
+def _few(values: NDArray[np.float64], rounding: float) -> tuple[float, ...]:
+    """Return the values that there are in rising order: nothing where they are many or too near."""
+    found: list[float] = []
+    while len(values):
+        lowest = float(values.min())
+        if len(found) == _FEW or (found and lowest - found[-1] <= rounding):
+            return ()
+        found.append(lowest)
+        values = values[values > lowest]
+    return tuple(found)

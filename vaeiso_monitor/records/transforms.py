@@ -7,6 +7,7 @@ inverse and the logarithm of its slope exist everywhere. Fitting ignores NaN.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from vaeiso_monitor.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -101,6 +102,83 @@ class ZScore:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """Columns of few values as steps: the k-th of a column says whether its value k is reached.
+
+    A truth is one step, a number of the values 0, 1 and 5 is two. Steps have probabilities, and no
+    density. Step t leads from ``mean`` to ``mean`` + ``scale`` (both [t]), is 0 below and 1 above;
+    only the ``lowest`` of a column goes on below and the ``highest`` above. What lies between two
+    values was never seen there: it is mirrored at the nearer one, so that it lies outside.
+    """
+
+    name: ClassVar[str] = "steps"
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    lowest: NDArray[np.bool_]
+    highest: NDArray[np.bool_]
+
+    @classmethod
+    def between(cls, columns: Sequence[Sequence[float]]) -> Self:
+        """Return the steps between the values, in rising order, of each column."""
+        steps = [(a, b - a, a == v[0], b == v[-1]) for v in columns for a, b in pairwise(v)]
+        low, height, lowest, highest = np.array(steps, np.float64).reshape(-1, 4).T.copy()
+        return cls(low, height, lowest > 0, highest > 0)
+
+    def forward(self, x: Matrix) -> Matrix:
+        """Encode raw values [n, t], each that of the step's column."""
+        with np.errstate(over="ignore"):  # infinity is clipped by the encoder
+            y = (x - self.mean) / self.scale
+        inside = (y > 0) & (y < 1)
+        if inside.any():
+            y = np.where(inside, np.where(y < _HALF_WAY, -y, 2 - y), y)
+        y = np.where((y < 0) & ~inside & ~self.lowest, 0.0, y)
+        return np.where((y > 1) & ~inside & ~self.highest, 1.0, y)
+
+    def inverse(self, y: Matrix) -> Matrix:
+        """Return what each step adds to the raw value of its column: [n, t]."""
+        return y * self.scale + np.where(self.lowest, self.mean, 0.0)
+
+    def log_slope(self, x: Matrix) -> Matrix:
+        """Return 0 [n, t]: a probability has no unit."""
+        return np.zeros_like(x)
+
+    @property
+    def width(self) -> int:
+        """Number of steps t."""
+        return len(self.mean)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The transform of each step."""
+        return [self.name] * self.width
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that :meth:`from_state` rebuilds the steps from."""
+        ends = np.flatnonzero(self.lowest), np.flatnonzero(self.highest)
+        return dict(zip(_STEPS, (self.mean, self.scale, *ends), strict=True))
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild the steps; raise BundleError on nonsense. Older bundles have truths alone."""
+        mean, scale = (column_array(arrays, key) for key in ("mean", "scale"))
+        require(len(mean) == len(scale) and bool((scale > 0).all()), "a scale is not above 0")
+        if not arrays.keys() & {"lowest", "highest"}:
+            return cls(mean, scale, *np.ones((2, len(mean)), dtype=np.bool_))
+        ends = np.zeros((2, len(mean)), dtype=np.bool_)
+        for end, key in zip(ends, _STEPS[2:], strict=True):
+            at = arrays.get(key)
+            good = at is not None and at.dtype == np.int64 and at.ndim == 1
+            require(good, "the steps have no ends")
+            assert at is not None
+            known = bool(((at >= 0) & (at < len(mean))).all() and (np.diff(at) > 0).all())
+            require(known, "a step that is an end is unknown")
+            end[at] = True
+        begins, over = np.append(ends[0], True), np.append(True, ends[1])
+        require(bool((begins == over).all()), "steps begin before others end")
+        return cls(mean, scale, *ends)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class YeoJohnson:
     """The power transform of Yeo and Johnson (2000) between two z-scores.
 
@@ -182,6 +260,8 @@ class YeoJohnson:
         return cls(before, exponent, after)
 
 
+_HALF_WAY = 0.5
+_STEPS = ("mean", "scale", "lowest", "highest")
 _NOTHING = np.empty(0)
 _EXPONENT_ROWS = 20_000
 _EXPONENT_MARGIN = 1e-9  # inside (0, 2) the formula needs no special case and maps onto the line
