@@ -208,6 +208,35 @@ def test_the_price_of_categories_decides_nothing(better: Bundle, change: dict[st
     assert abs(verdict.figures["nats_difference"]) < 2
 
 
+def test_a_column_that_is_measured_by_one_and_counted_by_the_other_decides_nothing() -> None:
+    """A number of two values is squared error in older bundles, and cross-entropy over beta now."""
+
+    def switched(records: Records) -> Records:
+        numbers = records.numbers.copy()
+        numbers[:, 1] = np.where(np.random.default_rng(0).random(len(numbers)) < 0.4, 5.0, 2.0)
+        return replace(records, numbers=numbers)
+
+    lines = switched(decoded(documents(1500, seed=5)))
+    measured, counted = (
+        train(
+            lines,
+            SCHEMA,
+            replace(
+                RECIPE,
+                model=replace(RECIPE.model, beta=0.03),
+                encoder=replace(RECIPE.encoder, transform=transform),
+                training=TrainingConfig(max_steps=800, seed=1),
+            ),
+        )
+        for transform in ("z-score", "auto")
+    )
+    parts = {
+        name: switched(getattr(EVIDENCE, name)) for name in ("recent", "alerted", "unfiltered")
+    }
+    verdict = judged(measured, counted, DOUBTFUL, evidence=replace(EVIDENCE, **parts))
+    assert abs(verdict.figures["nats_difference"]) < 1
+
+
 def test_reference_records_that_nobody_can_have_learned_do_not_count(bundle: Bundle) -> None:
     assert bundle.sample is not None
     ledger = {"seen_quantiles": [1000.0, 2000.0, 3000.0]}

@@ -35,7 +35,7 @@ class Pair:
         old_x, new_x = (bundle.encoder.encode(records) for bundle in (champion, candidate))
         self.old, self.new = old.score(old_x), new.score(new_x)
         mine, theirs = champion.model, candidate.model
-        same = (mine.betas, mine.distortion.name) == (theirs.betas, theirs.distortion.name)
+        same = (mine.betas, mine.distortion.state()) == (theirs.betas, theirs.distortion.state())
         self._beyond = [
             0.0 if same else each.beyond_proper(x) for each, x in ((old, old_x), (new, new_x))
         ]
