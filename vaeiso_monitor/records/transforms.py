@@ -131,6 +131,8 @@ class Steps:
         inside = (y > 0) & (y < 1)
         if inside.any():
             y = np.where(inside, np.where(y < _HALF_WAY, -y, 2 - y), y)
+        if self.lowest.all():  # as booleans are: nothing to hold between 0 and 1
+            return y
         y = np.where((y < 0) & ~inside & ~self.lowest, 0.0, y)
         return np.where((y > 1) & ~inside & ~self.highest, 1.0, y)
 
