@@ -47,11 +47,18 @@ def test_what_only_has_flags_has_no_extremes():
     assert fitted(np.hstack([table()[:, 3:]] * 2) * [[1, 2]])[0] is None
 
 
-def test_one_in_55_costs_something():
-    extremes, x = fitted(table(60_000))
+def test_of_few_records_one_in_55_costs_something():
+    extremes, x = fitted(table(1500))
     costs = extremes.nats(x) > 0
     assert costs.mean() == pytest.approx(math.exp(-4), rel=0.2)
     assert extremes.nats(np.zeros((5, 4), np.float32)).tolist() == [0] * 5
+    assert "1 of 55 normal records" in extremes.in_words()
+
+
+def test_where_many_records_went_the_density_is_believed():
+    extremes, x = fitted(table(60_000))
+    assert (extremes.nats(x) > 0).sum() == pytest.approx(30, abs=6)
+    assert "1 of 2,000 normal records" in extremes.in_words()
 
 
 def test_a_nat_of_surprise_costs_three_times_what_one_costs_in_the_score():
@@ -108,15 +115,15 @@ def test_state_round_trip_and_damage():
     meta, arrays = extremes.state()
     again = Extremes.from_state(meta, arrays)
     np.testing.assert_array_equal(again.nats(x), extremes.nats(x))
-    older = {key: value for key, value in meta.items() if key != "index"}
-    assert Extremes.from_state(older, arrays).index == 1.0
+    older = Extremes.from_state({k: meta[k] for k in ("price", "law")}, arrays)
+    assert (older.index, older.free) == (1.0, 4.0)
     for key in arrays:
         with pytest.raises(BundleError):
             Extremes.from_state(meta, {name: a for name, a in arrays.items() if name != key})
     for damage in ({"price": -1.0}, {"price": math.inf}, {"price": None}, {"law": {}}):
         with pytest.raises(BundleError):
             Extremes.from_state({**meta, **damage}, arrays)
-    for damage in ({"index": 0.0}, {"index": 2.0}, {"index": None}):
+    for damage in ({"index": 0.0}, {"index": 2.0}, {"index": None}, {"free": math.inf}):
         with pytest.raises(BundleError):
             Extremes.from_state({**meta, **damage}, arrays)
     with pytest.raises(BundleError, match="do not fit"):
@@ -183,12 +190,14 @@ def test_an_engine_scores_as_the_detector_does():
 
 def test_extremes_that_come_in_runs_cost_less_by_how_many_come_together():
     x = table(60_000)
-    alone, matrix = fitted(x)
-    order = np.argsort(alone.nats(matrix), kind="stable").reshape(-1, 20)  # 20 that are alike
+    alone, _ = fitted(x)
+    normal = np.column_stack([x[:, :2], np.log(x[:, 2])])
+    order = np.argsort(np.square(normal).sum(1)).reshape(-1, 20)  # 20 that are as far
     runs = order[np.random.default_rng(3).permutation(len(order))].ravel()
     together, _ = fitted(x[runs])
     assert alone.index == pytest.approx(1, abs=0.05)
-    assert together.index < 0.2
+    assert together.index < 0.25
+    assert together.free == max(4, alone.free + math.log(together.index / alone.index))
     assert together.price == pytest.approx(alone.price * together.index / alone.index, rel=0.01)
     assert "come " in together.in_words()
     assert "come " not in alone.in_words()

@@ -3,12 +3,13 @@
 A density follows its training records: where normal ones had extremes, as in heavy tails, it
 forgives them, and the better it is the more. Users do not. So each measured column is made as
 normal as Yeo and Johnson's power transform makes it, the squares of a record's columns are added
-up as if no column knew of another, and what is rarer by this than one normal record in 55 (e^4)
-costs nats beside the density's.
+up as if no column knew of another, and what is farther than nearly all normal records costs nats
+beside the density's. That begins where only 30 of them are farther: of those the density knows
+next to nothing, of more it can be believed. Of few records the farthest one in 55 (e^4) pay.
 
 Of a stream whose extremes come in runs, as those of a plant at the rush, a run is a state that the
-plant was in and will be in again, and of states training saw few. There the price is less by the
-extremal index, the reciprocal of how many records come together.
+plant was in and will be in again, and of states training saw few. A run counts as one record there,
+and the price is less by the extremal index, the reciprocal of how many records come together.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.floating[Any]]
 
-_FREE = 4.0  # nats of surprise that cost nothing
+_FREE = 4.0  # nats of surprise that cost nothing, at least
+_KNOWN = 30  # records farther out, each by itself: where as many are the density is known
 _FEWEST_VALUES = 20  # a column of fewer is counted, not measured
 _PIECE = 4096  # records at once: their columns stay in the cache
 # Nats of the score for each nat of surprise, in units of what one costs in the score itself, from
@@ -47,8 +49,9 @@ class Extremes:
     """The law of distances from the middle, and what they cost.
 
     ``columns`` int64 [c] of the encoded matrix are measured numbers, ``transform`` makes them
-    normal, ``law`` tells how rare a distance is, and its line is where the cost begins. A nat of
-    surprise beyond costs ``price`` nats, in which ``index`` is: the extremal index of such records.
+    normal, ``law`` tells how rare a distance is, and its line, after ``free`` nats of surprise, is
+    where the cost begins. A nat beyond costs ``price`` nats, in which ``index`` is: the extremal
+    index of the farthest records.
     """
 
     columns: NDArray[np.int64]
@@ -56,6 +59,7 @@ class Extremes:
     law: Threshold
     price: float
     index: float = 1.0
+    free: float = _FREE
 
     @classmethod
     def fit(
@@ -83,7 +87,10 @@ class Extremes:
         distances = 0.5 * np.concatenate(squares)
         law = calibrate(distances, math.exp(-_FREE))
         index = extremal_index(np.flatnonzero(distances > law.nats))
-        return cls(columns, transform, law, index * _WEIGHT * _unit(nats), index)
+        free = max(_FREE, math.log(len(x) * index / _KNOWN))
+        if free > _FREE:
+            law = calibrate(distances, math.exp(-free))
+        return cls(columns, transform, law, index * _WEIGHT * _unit(nats), index, free)
 
     def nats(self, x: Matrix) -> NDArray[np.float64]:
         """Return what each encoded record [B, m] costs beside its density: [B]."""
@@ -109,7 +116,7 @@ class Extremes:
         """Say what extremes cost."""
         together = f", which come {1 / self.index:.0f} together" if self.index < 2 / 3 else ""
         return (
-            f"farther from the middle than all but 1 of {math.exp(_FREE):.0f} normal records"
+            f"farther from the middle than all but 1 of {math.exp(self.free):,.0f} normal records"
             f"{together}, over {len(self.columns)} measured columns: {self.price:.2f} nats for "
             "each nat of surprise"
         )
@@ -122,14 +129,14 @@ class Extremes:
         far = np.flatnonzero(distances > self.law.nats)  # few
         if len(far):
             surprise = -np.log(self.law.tail_probability(distances[far]))
-            cost[far] = self.price * np.maximum(surprise - _FREE, 0)
+            cost[far] = self.price * np.maximum(surprise - self.free, 0)
         return cost
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what a bundle stores: a JSON-able dict and named arrays."""
         law, arrays = self.law.state()
         own = {f"transform_{key}": value for key, value in self.transform.state().items()}
-        meta = {"price": self.price, "index": self.index, "law": law}
+        meta = {"price": self.price, "index": self.index, "free": self.free, "law": law}
         return meta, {"columns": self.columns, **own, **arrays}
 
     @classmethod
@@ -137,7 +144,8 @@ class Extremes:
         """Rebuild from :meth:`state`; raise BundleError if the parts do not fit together."""
         try:
             columns, price = arrays["columns"], float(meta["price"])
-            index = float(meta.get("index", 1.0))  # older bundles have none
+            index = float(meta.get("index", 1.0))  # older bundles have none ...
+            free = float(meta.get("free", _FREE))  # ... and neither of the two
             law = Threshold.from_state(meta["law"], arrays)
         except (KeyError, TypeError, ValueError) as error:
             msg = f"the stored extremes are damaged: {error!r}"
@@ -149,10 +157,11 @@ class Extremes:
         }
         transform = YeoJohnson.from_state(own)
         sound = columns.dtype == np.int64 and columns.shape == (transform.width,)
-        if not (sound and (columns >= 0).all() and 0 <= price < math.inf and 0 < index <= 1):
+        told = 0 <= price < math.inf and 0 < index <= 1 and 0 <= free < math.inf
+        if not (sound and told and (columns >= 0).all()):
             msg = "the stored extremes are damaged: columns, transform and price do not fit"
             raise BundleError(msg)
-        return cls(columns, transform, law, price, index)
+        return cls(columns, transform, law, price, index, free)
 
 
 def _unit(nats: NDArray[np.float64]) -> float:
