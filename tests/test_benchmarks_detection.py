@@ -21,7 +21,7 @@ from benchmarks.detection.measures import (
     within,
 )
 from benchmarks.detection.ours import as_given, changed, ours
-from benchmarks.detection.problems import chosen, halves, problem, seeds_of
+from benchmarks.detection.problems import chosen, halves, problem, read, seeds_of
 from benchmarks.detection.results import Store, fingerprint
 from vaeiso_monitor import Detector
 from vaeiso_monitor.detect import calibrate
@@ -142,6 +142,17 @@ def test_protocol_g_trains_on_half_of_the_normals_and_tests_on_all_else():
     assert np.array_equal(halves(dataset, 3).test, parts.test)
     assert not np.array_equal(halves(dataset, 4).test, parts.test)
     assert problem("G", dataset, 3).ratio == pytest.approx(10 / 65)
+
+
+def test_protocol_c_takes_one_class_of_a_bundled_set_for_the_anomalies():
+    places = chosen(("C",), None)
+    assert len(places) == 1 + 10 + 3 + 3
+    sets = {name: read(protocol, name) for protocol, name in places}
+    assert [sets[f"digits-{i}"].anomaly.sum() for i in range(3)] == [178, 182, 177]
+    parts = problem("C", sets["iris-virginica"], 0)
+    assert (len(parts.train), len(parts.test), parts.truth.sum()) == (50, 100, 50)
+    assert parts.ratio == 0.5
+    assert len(seeds_of("C", "digits-3", None)) == 3
 
 
 def test_repetitions_count_as_neighbours():

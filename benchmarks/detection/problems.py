@@ -1,4 +1,4 @@
-"""The data sets, and the two protocols by which they are split."""
+"""The data sets, and the protocols by which they are split."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn import datasets
 
 from vaeiso_monitor.errors import ConfigError
 from vaeiso_monitor.experiments.anomaly.data import DATASETS, Dataset, Rows, Truth, load, made_of
@@ -16,7 +17,7 @@ from vaeiso_monitor.experiments.anomaly.encoding import Encoded, Encoding, encod
 from vaeiso_monitor.experiments.anomaly.protocol import Split, split
 from vaeiso_monitor.experiments.anomaly.trial import Trial
 
-PROTOCOLS = ("G", "Z")
+PROTOCOLS = ("G", "Z", "C")
 TABULAR = (
     "breastw",
     "campaign",
@@ -33,7 +34,10 @@ TABULAR = (
     "Waveform",
     "Wilt",
 )
-SETS = {"G": TABULAR, "Z": DATASETS}
+CLASSES = {"breast-cancer": ("malignant",), "digits": tuple("0123456789")}
+CLASSES |= {"iris": ("setosa", "versicolor", "virginica"), "wine": tuple("012")}
+BUNDLED = tuple(f"{source}-{name}" for source, names in CLASSES.items() for name in names)
+SETS = {"G": TABULAR, "Z": DATASETS, "C": BUNDLED}
 _VARIABLE = "VAEISO_DATA"
 
 
@@ -57,8 +61,8 @@ class Problem(Trial):
 
 
 def seeds_of(protocol: str, name: str, asked: int | None) -> range:
-    """Return the seeds of a set: as many as were asked for, else 3, 5 (KDD) or 20."""
-    usual = 3 if protocol == "G" else 5 if name.startswith("kddcup99") else 20
+    """Return the seeds of a set: as many as were asked for, else 3, 5 (KDD) or 20 of Z."""
+    usual = 3 if protocol != "Z" else 5 if name.startswith("kddcup99") else 20
     return range(usual if asked is None else asked)
 
 
@@ -80,6 +84,8 @@ def read(protocol: str, name: str) -> Dataset:
     """Return a data set; ConfigError where it is not to be had."""
     if protocol == "Z":
         return load(name)
+    if protocol == "C":
+        return _bundled(name)
     folder = os.environ.get(_VARIABLE)
     path = Path(folder or "") / "adbench" / f"{name}.npz"
     if folder is None or not path.is_file():
@@ -90,12 +96,28 @@ def read(protocol: str, name: str) -> Dataset:
     return made_of(name, x, (), anomaly, float(anomaly.mean()))
 
 
+def _bundled(name: str) -> Dataset:
+    """Return a set that comes with scikit-learn, with one of its classes for the anomalies."""
+    source, anomalous = name.rsplit("-", 1)
+    sets = {
+        "breast-cancer": datasets.load_breast_cancer,
+        "digits": datasets.load_digits,
+        "iris": datasets.load_iris,
+        "wine": datasets.load_wine,
+    }
+    found = sets[source]()
+    names = [str(each).removeprefix("class_") for each in found.target_names]
+    anomaly = np.asarray(found.target) == names.index(anomalous)
+    x = np.asarray(found.data, dtype=np.float64)
+    return made_of(name, x, (), anomaly, float(anomaly.mean()))
+
+
 def problem(
     protocol: str, dataset: Dataset, seed: int, tell: Callable[[int, int], None] | None = None
 ) -> Problem:
     """Return the problem of a seed, the same for every method."""
-    parts = halves(dataset, seed) if protocol == "G" else split(dataset, seed)
-    ratio = float(parts.truth.mean()) if protocol == "G" else dataset.ratio
+    parts = split(dataset, seed) if protocol == "Z" else halves(dataset, seed)
+    ratio = dataset.ratio if protocol == "Z" else float(parts.truth.mean())
     return Problem(
         dataset=dataset,
         train=parts.train,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 FOLDS = 5
 _BLOCKS = 10  # runs of neighbours that are held out of a stream
-_STEPS_PER_RECORD, _FEWEST_STEPS, _MOST_STEPS = 3, 6000, 30_000
+_STEPS_PER_RECORD, _FEWEST_STEPS, _MOST_STEPS = 10, 6000, 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class TrainingConfig:
 
     Training goes on in rounds, the first of ``first_round`` steps and each twice as long as the
     last, while a round still lowers held-out nats; ``max_steps`` bounds all of them together:
-    "auto" is three for each record, 6,000 at least and 30,000 at most (see :meth:`steps`).
+    "auto" is ten for each record, 6,000 at least and 30,000 at most (see :meth:`steps`).
     ``patience`` is a share of a round. In a ``race`` members that cannot win any more are given up,
     and a second round is for the two best. ``weight_decay`` "auto" is 1000 over the number of
     records, at most 3: of few records the nets stay near the linear model that they start from.
