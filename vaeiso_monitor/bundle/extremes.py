@@ -144,8 +144,8 @@ class Extremes:
         """Rebuild from :meth:`state`; raise BundleError if the parts do not fit together."""
         try:
             columns, price = arrays["columns"], float(meta["price"])
-            index = float(meta.get("index", 1.0))  # older bundles have none ...
-            free = float(meta.get("free", _FREE))  # ... and neither of the two
+            # bundles of before have neither
+            index, free = float(meta.get("index", 1.0)), float(meta.get("free", _FREE))
             law = Threshold.from_state(meta["law"], arrays)
         except (KeyError, TypeError, ValueError) as error:
             msg = f"the stored extremes are damaged: {error!r}"
