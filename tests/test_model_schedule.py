@@ -44,7 +44,7 @@ def test_rounds_end_with_the_steps_there_are(most, expected):
 
 @pytest.mark.parametrize(
     ("records", "most"),
-    [(1, 6000), (2000, 6000), (5000, 15_000), (10_000, 30_000), (10**6, 30_000)],
+    [(1, 6000), (600, 6000), (2000, 20_000), (3000, 30_000), (10**6, 30_000)],
 )
 def test_more_records_may_take_more_steps(records, most):
     plan = schedule(records=records)
