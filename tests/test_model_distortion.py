@@ -85,6 +85,14 @@ def test_the_slope_of_the_link_is_that_of_autograd(distortion):
     torch.testing.assert_close(distortion.link_slope(raw, d), dense @ d)
 
 
+@pytest.mark.parametrize("distortion", [SquaredError(), MIXED], ids=["numbers", "mixed"])
+def test_derivatives_that_are_written_out_are_those_of_autograd(distortion):
+    x, y = points(1).requires_grad_(), points(2).requires_grad_()
+    by_x, by_y = torch.autograd.grad(distortion.total(x, y).sum(), [x, y])
+    torch.testing.assert_close(distortion.by_first(x, y), by_x)
+    torch.testing.assert_close(distortion.by_second(x, y), by_y)
+
+
 @pytest.mark.parametrize("distortion", TABLE, ids=NAMES)
 def test_the_state_survives_json(distortion):
     again = distortion_of(json.loads(json.dumps(distortion.state())))

@@ -409,7 +409,7 @@ def test_decay_shrinks_the_hidden_weights_and_no_others():
     shape = Shape(2, 1, (3,), linear_path=True)
     weights = torch.ones(1, shape.size())
     adam = MemberAdam(weights, decay_of(shape, TrainingConfig(weight_decay=0.5), 10))
-    adam.step((adam.weights * 0).sum(), learning_rate=0.1)
+    adam.step(torch.zeros_like(weights), learning_rate=0.1)
     after = named_parts(shape, adam.weights.detach())
     assert after["encoder.0.weight"].flatten().tolist() == pytest.approx([0.95] * 6)
     assert (after["encoder.1.weight"][0, 3:] == 1).all()

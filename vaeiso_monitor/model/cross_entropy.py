@@ -145,6 +145,26 @@ class MixedColumns:
         """Return the sum of :meth:`values`: [...]."""
         return self.values(x, y).sum(-1)
 
+    def by_first(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return dD / dx: 2 (x - y), logit x - logit y, log (x / y): [..., m]."""
+        out = (x - y).mul_(2)
+        for part in self._truths:
+            a, b = x[..., part], y[..., part]
+            out[..., part] = (a / b).mul_((1 - b) / (1 - a)).log_()
+        for part in self._shares:
+            out[..., part] = (x[..., part] / y[..., part]).log_()
+        return out
+
+    def by_second(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return dD / dy: 2 (y - x), (y - x) / (y (1 - y)), 1 - x / y: [..., m]."""
+        out = (y - x).mul_(2)
+        for part in self._truths:
+            a, b = x[..., part].clamp(0, 1), y[..., part]
+            out[..., part] = (b - a).div_(b * (1 - b))
+        for part in self._shares:
+            out[..., part] = 1 - x[..., part].clamp(0, 1) / y[..., part]
+        return out
+
     def offset(self, x: Tensor) -> Tensor:
         """Return the entropy of truths and categories, which D lacks against cross-entropy."""
         found = x.new_zeros(x.shape[:-1])

@@ -6,7 +6,7 @@ posterior variance of the isometric embedding beta/2.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
@@ -58,6 +58,20 @@ class Distortion(Protocol):
         """Return what rebuilds the distortion: JSON-able, with its ``name``."""
 
 
+@runtime_checkable
+class Sloped(Distortion, Protocol):
+    """A distortion whose derivatives are written out; its links are symmetric.
+
+    Of a symmetric link :meth:`link_slope` is what takes a gradient back as well.
+    """
+
+    def by_first(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return dD(x, y) / dx for x and y that the decoder may say: [..., m]."""
+
+    def by_second(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return dD(x, y) / dy for a y that the decoder may say: [..., m]."""
+
+
 class SquaredError:
     """D(x, y) = sum_i (x_i - y_i)^2, whose metric tensor is the identity."""
 
@@ -81,6 +95,14 @@ class SquaredError:
     def total(self, x: Tensor, y: Tensor) -> Tensor:
         """Return sum_i (x_i - y_i)^2: [...]."""
         return (x - y).square().sum(-1)
+
+    def by_first(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return 2 (x - y): [..., m]."""
+        return (x - y).mul_(2)
+
+    def by_second(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return 2 (y - x): [..., m]."""
+        return (y - x).mul_(2)
 
     def metric(self, x: Tensor, d: Tensor) -> Tensor:
         """Return ``d`` itself, broadcast against ``x``: [..., m]."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from vaeiso_monitor.model import objective
-from vaeiso_monitor.model.distortion import Distortion
+from vaeiso_monitor.model.distortion import Distortion, Sloped
 from vaeiso_monitor.model.draws import sign_draws
+from vaeiso_monitor.model.gradient import Gradient
 from vaeiso_monitor.model.optimizer import MemberAdam
 from vaeiso_monitor.model.schedule import Schedule
 from vaeiso_monitor.model.shape import ModelConfig, Shape
@@ -44,6 +45,8 @@ class Members:
         self.alive = list(range(untrained.members))
         decay = decay_of(shape, training, len(x)).to(x.device)
         self._adam = MemberAdam(self._start.weights, decay)
+        self._batch = min(training.batch_size, len(x))
+        self._gradient = self._way_to_gradient()
         self._draws = sign_draws(2, untrained.latent_dim, training.seed).to(x.device)
         self._generator = torch.Generator(device=x.device).manual_seed(training.seed)
         self._batches = self._shuffled()
@@ -57,11 +60,9 @@ class Members:
         """Take one step with those still in training."""
         batch = next(self._batches)
         betas = [self._annealed(beta, schedule) for beta in self.betas]
-        model = self._start.with_weights(self._adam.weights, betas)
-        size = (len(batch), model.latent_dim)
+        size = (len(batch), self._start.latent_dim)
         noise = torch.randn(*size, generator=self._generator, device=batch.device)
-        loss = objective.loss(model, batch, noise, self._objective).mean(dim=1).sum()
-        self._adam.step(loss, schedule.learning_rate())
+        self._adam.step(self._gradient(batch, noise, betas), schedule.learning_rate())
 
     def nats(self, x: Tensor) -> Tensor:
         """Return the proper nats of records [N, m] under each of those in training: [alive, N]."""
@@ -81,10 +82,23 @@ class Members:
         self.alive = list(kept)
         if kept:
             self._adam.keep(places.to(self.x.device))
+            self._gradient = self._way_to_gradient()
 
     def best(self) -> VAE:
         """Return every member at its best."""
         return self._start.with_weights(self._best, self._start.betas)
+
+    def _way_to_gradient(self) -> Callable[[Tensor, Tensor, Sequence[float]], Tensor]:
+        judge = self._start.distortion
+        if self._objective == "decomposed" and isinstance(judge, Sloped):
+            return Gradient(self._start.shape, self._adam.weights, judge, self._batch)
+        return self._by_autograd
+
+    def _by_autograd(self, x: Tensor, noise: Tensor, betas: Sequence[float]) -> Tensor:
+        model = self._start.with_weights(self._adam.weights, betas)
+        loss = objective.loss(model, x, noise, self._objective).mean(dim=1).sum()
+        (gradient,) = torch.autograd.grad(loss, [self._adam.weights])
+        return gradient
 
     @torch.no_grad()
     def _nats(self, model: VAE, x: Tensor) -> Tensor:
@@ -94,12 +108,11 @@ class Members:
         )
 
     def _shuffled(self) -> Iterator[Tensor]:
-        size = min(self._training.batch_size, len(self.x))
         while True:
             order = torch.randperm(len(self.x), generator=self._generator, device=self.x.device)
-            for rows in torch.split(order, size):
-                if len(rows) == size:
-                    yield self.x[rows]
+            for rows in torch.split(order, self._batch):
+                if len(rows) == self._batch:
+                    yield self.x.index_select(0, rows)
 
     def _annealed(self, beta: float, schedule: Schedule) -> float:
         first, done = self._training.first_beta, schedule.annealed()

@@ -14,7 +14,7 @@ from vaeiso_monitor.model.vae import VAE
 # square. To second order that is the same E_z (Lemma 1), and without it a net with latents to spare
 # finds a bent decoder whose mean recalls noise that its samples forget: D(x, x_breve) + E_z
 # D(x_breve, x_hat) then falls under the true -log p (by 6 % on Gaussian data), norms go to 10.
-_SHORT = 0.2
+SHORT = 0.2
 
 
 def loss(model: VAE, x: Tensor, noise: Tensor, objective: Literal["decomposed", "plain"]) -> Tensor:
@@ -35,7 +35,7 @@ def loss(model: VAE, x: Tensor, noise: Tensor, objective: Literal["decomposed", 
 
 def _decomposed(model: VAE, x: Tensor, mean: Tensor, step: Tensor) -> Tensor:
     reach = torch.ones_like(x[:, :1])
-    reach[::2] = _SHORT
+    reach[::2] = SHORT
     both = model.decode(torch.cat([mean, mean + step * reach], dim=1))
     expected, sampled = both.chunk(2, dim=1)
     coding = model.distortion.total(expected, sampled) / reach[:, 0].square()

@@ -29,9 +29,8 @@ class MemberAdam:
         self._count = torch.zeros((), device=weights.device)  # of steps, as the rule wants it
         self._steps = 0
 
-    def step(self, loss: Tensor, learning_rate: float) -> None:
-        """Take one step down the gradient of ``loss`` (a sum over members)."""
-        (gradient,) = torch.autograd.grad(loss, [self.weights])
+    def step(self, gradient: Tensor, learning_rate: float) -> None:
+        """Take one step down the ``gradient`` [M, P], whose tensor is used up by it."""
         with torch.no_grad():
             self._descend(self._clipped(gradient), learning_rate)
             if self._decay is not None:

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+Slopes = tuple[Tensor, Tensor, tuple[Tensor, ...]]
+
 _WIDEST = 2.0  # the log-scale of a mode lies within -2 and 2
 
 
@@ -41,6 +43,12 @@ class Prior(Protocol):
 
     def total(self, mean: Tensor, sigma: Tensor, log_variance: Tensor) -> Tensor:
         """Return the rate of each record in nats: [..., B]."""
+
+    def slopes(self, mean: Tensor, sigma: Tensor) -> Slopes:
+        """Return the derivatives of the sum of :meth:`total` over the records.
+
+        They are by mean and log-variance [M, B, n], and by each array that the prior learns.
+        """
 
     def split(self, mean: Tensor, sigma: Tensor, log_variance: Tensor) -> Rate:
         """Return the parts that add up to :meth:`total`, none of them negative."""
@@ -84,6 +92,10 @@ class StandardNormal:
     def total(self, mean: Tensor, sigma: Tensor, log_variance: Tensor) -> Tensor:
         """Return sum_j KL_j: [..., B]."""
         return self.split(mean, sigma, log_variance).latents.sum(-1)
+
+    def slopes(self, mean: Tensor, sigma: Tensor) -> Slopes:
+        """Return mu and (sigma^2 - 1) / 2."""
+        return mean.clone(), sigma.square().sub_(1).mul_(0.5), ()
 
     def split(self, mean: Tensor, sigma: Tensor, log_variance: Tensor) -> Rate:
         """Return KL_j = (mu_j^2 + sigma_j^2 - log sigma_j^2 - 1) / 2 per latent: [..., B, n]."""
@@ -156,6 +168,27 @@ class Mixture:
         table = self._table(mean, _second(mean, sigma))
         return torch.sub(-0.5 * log_variance.sum(-1), _logsumexp(table))
 
+    def slopes(self, mean: Tensor, sigma: Tensor) -> Slopes:
+        """Return sum_k r_k dKL_k by mean and log-variance, and sum_b r_bk dKL_k by what is learned.
+
+        dKL_k / d mu = (mu - m_k) / s_k^2 and dKL_k / d log s_k = 1 - (sigma^2 + (mu - m_k)^2) /
+        s_k^2, per latent; no derivative of r_k remains (:meth:`shrinkage`).
+        """
+        logits, means, raw = self._parameters
+        variance = sigma.square()
+        second = torch.addcmul(variance, mean, mean)
+        r = self._table(mean, second).softmax(-1)  # [M, B, K]
+        hold = r @ self._precision  # [M, B, n]
+        by_mean = torch.addcmul(-(r @ self._pull), mean, hold)
+        by_variance = variance.mul_(hold).sub_(1).mul_(0.5)
+        count = r.sum(-2).unsqueeze(-1)  # [M, K, 1]
+        first, square = r.mT @ mean, r.mT @ second  # [M, K, n]
+        off = count * means - first
+        spread = torch.addcmul(square, means, off - first)  # sum_b r_bk (sigma^2 + (mu - m_k)^2)
+        by_scales = (count - self._precision * spread).mul_(_bounded_slope(raw))
+        by_logits = logits.softmax(-1) * mean.shape[-2] - count.mT
+        return by_mean, by_variance, (by_logits, self._precision * off, by_scales)
+
     def split(self, mean: Tensor, sigma: Tensor, log_variance: Tensor) -> Rate:
         """Return sum_k r_k KL_kj per latent, and sum_k r_k log(r_k / pi_k) for the mode.
 
@@ -221,6 +254,11 @@ class Mixture:
 def _bounded(raw: Tensor) -> Tensor:
     scaled = raw / _WIDEST
     return raw * torch.rsqrt(1 + scaled * scaled)
+
+
+def _bounded_slope(raw: Tensor) -> Tensor:
+    scaled = raw / _WIDEST
+    return torch.rsqrt(1 + scaled * scaled).pow_(3)
 
 
 def raw_scales(log_scales: Tensor) -> Tensor:

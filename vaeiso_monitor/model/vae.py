@@ -44,7 +44,7 @@ class VAE:
         self.beta = torch.tensor(self.betas, dtype=weights.dtype, device=weights.device)  # [M]
         self.distortion: Distortion = distortion or SquaredError()
         parts = named_parts(shape, weights)
-        self.prior = _prior(shape, parts)
+        self.prior = prior_of(shape, parts)
         self.encoder, self.decoder = _layers(shape, parts)
 
     @property
@@ -141,6 +141,12 @@ def bounded(raw: Tensor) -> Tensor:
     return torch.addcmul(middle, scaled, torch.rsqrt(1 + scaled * scaled), value=HALF)
 
 
+def bounded_slope(raw: Tensor) -> Tensor:
+    """Return the derivative of :func:`bounded`: (1 + u^2)^(-3/2)."""
+    scaled = (raw - MIDDLE) / HALF
+    return torch.rsqrt(1 + scaled * scaled).pow_(3)
+
+
 def unbounded(log_variance: float) -> float:
     """Return the raw output of the encoder for which :func:`bounded` is ``log_variance``."""
     scaled = (log_variance - MIDDLE) / HALF
@@ -194,7 +200,8 @@ def _layers(shape: Shape, parts: dict[str, Tensor]) -> tuple[list[Layer], list[L
     return layers[:depth], layers[depth:]
 
 
-def _prior(shape: Shape, parts: dict[str, Tensor]) -> Prior:
+def prior_of(shape: Shape, parts: dict[str, Tensor]) -> Prior:
+    """Return the prior of all that is learned, by name: views, so that it is of the moment."""
     if not shape.modes:
         return StandardNormal()
     return Mixture(*(parts[name] for name in shape.prior_arrays()))

@@ -94,7 +94,8 @@ def train(
         noise = torch.randn(len(batch), shape.latent_dim, generator=generator, device=device)
         model = ConvolutionalVae(shape, adam.weights)
         parts = objective(model, distortion, batch, noise, beta, loss)
-        adam.step(parts.mean(), _learning_rate(config, step))
+        (gradient,) = torch.autograd.grad(parts.mean(), [adam.weights])
+        adam.step(gradient, _learning_rate(config, step))
         if progress is not None and ((step + 1) % _TOLD == 0 or step + 1 == config.max_steps):
             progress(Progress(step + 1, config.max_steps, None, time.monotonic() - begun))
     return ConvolutionalVae(shape, adam.average.detach())
