@@ -141,7 +141,7 @@ def alert(number: int, **changes: Any) -> dict[str, Any]:
             {"name": "mode", "value": "night", "expected": "day", "nats": 1.4, "unit": None,
              "imputed": False},
         ],
-        "latents": [{"index": 2, "nats": 6.1, "importance_ratio": 0.31}],
+        "latents": [{"index": 2, "nats": 6.1, "importance_ratio": 0.31, "moves": ["flow"]}],
         "mode": None, "episode": {"id": "e1", "first_event_time": instant, "count": 3},
         "record": {"pressure": 9.125, "flow": 1250.0, "mode": "night"}, "feedback": None,
     } | changes  # fmt: skip

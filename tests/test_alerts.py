@@ -249,4 +249,27 @@ def test_a_latent_that_costs_more_than_every_column_is_shown(bundle: Bundle) -> 
 
     assert "latent " in text(46.0)
     assert "+46.0 nats" in text(46.0)
-    assert "latent " not in text(3.9)
+    assert "latent 3" not in text(3.9)
+
+
+def test_a_latent_is_told_by_the_columns_that_it_moves(bundle: Bundle) -> None:
+    alert = alerts(bundle, raw([anomaly(1)]), AlertsConfig(top_latents=99))[0]
+    assert alert.latents
+    names = {feature.name for feature in bundle.encoder.features}
+    for latent in alert.latents:
+        kept = bundle.summary["loadings"][latent.index]
+        assert 1 <= len(latent.moves) <= 3
+        assert set(latent.moves) <= names
+        noticed = [each["feature"] for each in kept if each["share"] >= 0.1]
+        assert list(latent.moves) == (noticed or [each["feature"] for each in kept])
+
+    def line(*moves: str) -> str:
+        one_latent = {"features": [], "latents": [Latent(3, 90.0, None, moves)], "mode": None}
+        return msgspec.structs.replace(alert, **one_latent).to_text().split("\n")[-1]
+
+    assert line("flow", "level").startswith("    flow, level  ")
+    width = len(line())
+    assert line().strip().startswith("latent  ")
+    long = line("a_rather_long_name_of_a_column", "another_one_as_long_as_that", "flow")
+    assert len(long) == width
+    assert "another_on…   unusual together (latent 3)" in long

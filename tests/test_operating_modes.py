@@ -106,6 +106,11 @@ def test_explain_has_a_line_for_the_mode(place, capsys):
     found = json.loads(capsys.readouterr().out)
     assert 0 <= found["mode"]["index"] < 6
     assert 0 < found["mode"]["share"] <= 1
+    names = {feature["name"] for feature in found["features"]}
+    assert all(latent["moves"] and set(latent["moves"]) <= names for latent in found["latents"])
+    first = found["latents"][0]
+    row = next(line for line in shown.splitlines() if f"latent {first['index']} " in line)
+    assert first["moves"][0][:3] in row
 
 
 def test_the_modes_in_effect_are_shown(place, moded, capsys):

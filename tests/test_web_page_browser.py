@@ -129,7 +129,16 @@ def test_why_shows_the_features_and_takes_a_note(page, stage):
     with stage.shown() as url:
         page.open(url)
         page.one(".alert [data-does=why]").click()
-        for words in ("pressure", "9.125", "4.500", "+23.4", "p4", "1 in 4,762", "bar"):
+        for words in (
+            "pressure",
+            "9.125",
+            "4.500",
+            "+23.4",
+            "p4",
+            "1 in 4,762",
+            "bar",
+            "2 (+6.10, of flow, 31",
+        ):
             page.shows(words, "#why")
         page.one("#why textarea").send_keys("a drill")
         page.all("#why .actions button")[0].click()

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from vaeiso_monitor.types import Position
 
 
+_COLUMNS = 43  # characters for a name and a value, or for the names of several columns
+
+
 class Feature(msgspec.Struct, frozen=True, gc=False):
     """One column's share of the score: its value, what the model expected, and the nats it cost.
 
@@ -29,11 +32,15 @@ class Feature(msgspec.Struct, frozen=True, gc=False):
 
 
 class Latent(msgspec.Struct, frozen=True, gc=False):
-    """One latent's share of the score (its rate, KL), and its importance among all (Eq. 22)."""
+    """One latent's share of the score (its rate, KL), and its importance among all (Eq. 22).
+
+    It ``moves`` these columns, the one it moves most first.
+    """
 
     index: int
     nats: float
     importance_ratio: float | None = None
+    moves: tuple[str, ...] = ()
 
 
 class Mode(msgspec.Struct, frozen=True, gc=False):
@@ -126,7 +133,11 @@ def _feature_line(feature: Feature) -> str:
 
 
 def _latent_line(latent: Latent) -> str:
-    return f"{'latent':24} {latent.index:>18}   {'unusual together':28} {latent.nats:+8.1f} nats"
+    columns = ", ".join(latent.moves) or "latent"
+    if len(columns) > _COLUMNS:
+        columns = f"{columns[: _COLUMNS - 1]}…"
+    what = f"unusual together (latent {latent.index})"
+    return f"{columns:{_COLUMNS}}   {what:28} {latent.nats:+8.1f} nats"
 
 
 def _mode_line(mode: Mode) -> str:

@@ -82,15 +82,18 @@ class _Why:
         self._rate = (explanation.latent_nats.sum(axis=1) + explanation.mode_nats).tolist()
         self._modes = _modes(bundle.mode_shares, explanation)
         self._importance = bundle.importance_ratios
+        self._moves = bundle.moved_features
 
     def parts(self, i: int, row: int, record: dict[str, Any]) -> dict[str, Any]:
         """Return the explaining fields of the alert of record ``i``, which stands in ``row``."""
-        importance = self._importance.get
+        importance, moves = self._importance.get, self._moves.get
         return {
             "distortion_nats": self._distortion[i],
             "rate_nats": self._rate[i],
             "features": [self._feature(i, j, nats, row, record) for j, nats in self._top[i]],
-            "latents": [Latent(j, nats, importance(j)) for j, nats in self._busiest[i]],
+            "latents": [
+                Latent(j, nats, importance(j), moves(j, ())) for j, nats in self._busiest[i]
+            ],
             "mode": self._modes[i] if self._modes is not None else None,
         }
 

@@ -13,6 +13,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from vaeiso_monitor.bundle.extremes import Extremes
+from vaeiso_monitor.bundle.meaning import moved_by
 from vaeiso_monitor.bundle.reference_inputs import InputReference
 from vaeiso_monitor.bundle.reference_isometry import IsometryReference
 from vaeiso_monitor.bundle.sample import sample_from_state, sample_state
@@ -200,6 +201,14 @@ class Bundle:
         shares = {item["latent"]: item["importance"] for item in latents if item["meaningful"]}
         total = sum(shares.values()) or 1.0
         return {index: importance / total for index, importance in shares.items()}
+
+    @property
+    def moved_features(self) -> dict[int, tuple[str, ...]]:
+        """Names of the features that each latent moves, most first, by its index."""
+        return {
+            index: moved_by(loadings)
+            for index, loadings in enumerate(self.summary.get("loadings", []))
+        }
 
     def differs_from(self, schema: Schema) -> str | None:
         """Say in words why records of ``schema`` cannot be scored by this bundle, or None."""

@@ -10,12 +10,15 @@ import numpy as np
 from vaeiso_monitor.model.loadings import expected_records, loadings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from vaeiso_monitor.model import VAE
     from vaeiso_monitor.records import Encoder
 
 _ROWS = 512  # records that the means are taken over
+_NOTICEABLE = 0.1  # of a latent's squared length
 _STEP = 1e-3  # of an encoded column: for its slope back to the user's unit
 
 
@@ -58,6 +61,15 @@ def latent_meanings(
 def meanings_state(meanings: list[list[Loading]]) -> list[list[dict[str, Any]]]:
     """Return the loadings as plain lists and dicts, as a bundle's summary keeps them."""
     return [[asdict(loading) for loading in latent] for latent in meanings]
+
+
+def moved_by(loadings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the features with a noticeable share in a latent, of its loadings as they are kept.
+
+    Where so many share in it that no one's is, they are the first of them.
+    """
+    noticeable = [each for each in loadings if each["share"] >= _NOTICEABLE]
+    return tuple(each["feature"] for each in noticeable or loadings)
 
 
 def _slopes(encoder: Encoder, expected: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -181,7 +181,8 @@ def _print(alert: Alert, before: float | None) -> None:
         table.add_row(feature.name, value, expected, f"{feature.nats:.3f}{extreme}")
     table.add_section()
     for latent in alert.latents:
-        table.add_row(f"latent {latent.index}", "", "", f"{latent.nats:.3f}")
+        moved = ", ".join(latent.moves)
+        table.add_row(f"latent {latent.index}", moved, "", f"{latent.nats:.3f}")
     if (mode := alert.mode) is not None:
         share = f"{100 * mode.share:.2g} % of normal operation"
         table.add_row("operating mode", str(mode.index), share, f"{mode.nats:.3f}")

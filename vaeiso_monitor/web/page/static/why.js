@@ -29,7 +29,7 @@ function features(alert) {
 
 function rest(alert) {
   const listed = alert.features.reduce((sum, feature) => sum + (feature.nats ?? 0), 0);
-  const latents = alert.latents.map((latent) => `${latent.index} (${signed(latent.nats ?? 0)}${latent.importance_ratio ? `, ${percent(latent.importance_ratio)} of the importance` : ""})`);
+  const latents = alert.latents.map((latent) => `${latent.index} (${signed(latent.nats ?? 0)}${latent.moves?.length ? `, of ${latent.moves.join(", ")}` : ""}${latent.importance_ratio ? `, ${percent(latent.importance_ratio)} of the importance` : ""})`);
   const mode = alert.mode && `${alert.mode.index}, ${percent(alert.mode.share)} of normal operation (${signed(alert.mode.nats)} nats)`;
   const place = Object.values(alert.source).join(" / ");
   return pairs([
