@@ -23,6 +23,7 @@ from vaeiso_monitor.alerts import (
     dead_letter,
 )
 from vaeiso_monitor.bundle import Bundle, Engine
+from vaeiso_monitor.bundle.meaning import moved_by
 from vaeiso_monitor.model import resolve_device
 from vaeiso_monitor.records import Column, Schema
 from vaeiso_monitor.types import Position, RawBatch, Reject, RejectReason, Span
@@ -252,6 +253,17 @@ def test_a_latent_that_costs_more_than_every_column_is_shown(bundle: Bundle) -> 
     assert "latent 3" not in text(3.9)
 
 
+@pytest.mark.parametrize(
+    ("shares", "names"),
+    [((0.5, 0.1, 0.09), ("a", "b")), ((0.09, 0.08, 0.07), ("a", "b", "c")), ((), ())],
+)
+def test_of_a_latent_those_columns_are_named_that_have_a_share(shares, names) -> None:
+    loadings = [
+        {"feature": name, "share": share} for name, share in zip("abc", shares, strict=False)
+    ]
+    assert moved_by(loadings) == names
+
+
 def test_a_latent_is_told_by_the_columns_that_it_moves(bundle: Bundle) -> None:
     alert = alerts(bundle, raw([anomaly(1)]), AlertsConfig(top_latents=99))[0]
     assert alert.latents
@@ -270,6 +282,8 @@ def test_a_latent_is_told_by_the_columns_that_it_moves(bundle: Bundle) -> None:
     assert line("flow", "level").startswith("    flow, level  ")
     width = len(line())
     assert line().strip().startswith("latent  ")
+    assert "flow    " in line("flow")
+    assert "unusual (latent 3) " in line("flow")
     long = line("a_rather_long_name_of_a_column", "another_one_as_long_as_that", "flow")
     assert len(long) == width
     assert "another_on…   unusual together (latent 3)" in long

@@ -130,6 +130,7 @@ def test_a_summary_may_hold_what_json_cannot(bundle: Bundle, tmp_path: Path) -> 
     assert sealed.summary == {"curve": [[1, None], [2, None]]}
     assert sealed.isometry_healthy is None
     assert sealed.importance_ratios == {}
+    assert sealed.moved_features == {}
 
 
 def test_an_empty_store_serves_nothing(store: BundleStore) -> None:

@@ -482,6 +482,13 @@ def test_explain_takes_a_record(
         assert words in err
 
 
+def test_explain_shows_texts_as_they_are(place: Place, call: Call) -> None:
+    record = {**json.loads(documents(1)[0]), "mode": "[/night]"}
+    code, out, _ = call("explain", "--record", json.dumps(record), "-c", place.config)
+    assert code == 0
+    assert "[/night]" in out
+
+
 def test_explain_follows_a_policy_that_was_changed(place: Place, call: Call) -> None:
     text = place.config.read_text()
     place.config.write_text(text.replace("maximum = 1000", 'maximum = 1000\nrange_policy = "mark"'))

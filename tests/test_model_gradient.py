@@ -17,16 +17,22 @@ from vaeiso_monitor.model.training import TrainingConfig
 from vaeiso_monitor.model.vae import initial
 
 BETAS = [0.05, 0.3, 1.0]
-WIDTH, LATENTS = 6, 3
+WIDTH, LATENTS = 25, 3
 MIXED = MixedColumns([1], [(3, 6)])
+# columns here and there, which are no slices, and a category with one value
+SCATTERED = MixedColumns([1, 3, 5, 7, 9], [(11, 12), (13, 15), (16, 18), (19, 22), (23, 25)])
 
 
 def records(seed, count, judge):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, WIDTH, generator=generator, dtype=torch.float64)
-    if judge is MIXED:
-        x[:, 1] = (x[:, 1] > 0).double()
-        x[:, 3:] = torch.nn.functional.one_hot(x[:, 3:].argmax(-1), 3).double()
+    if isinstance(judge, MixedColumns):
+        for column in judge.truths:
+            x[:, column] = (x[:, column] > 0).double()
+        for start, stop in judge.categories:
+            known = torch.nn.functional.one_hot(x[:, start:stop].argmax(-1), stop - start)
+            x[:, start:stop] = known.double()
+        x[0, judge.counted[-1]] = -1  # a category that training never showed
     return x
 
 
@@ -49,7 +55,7 @@ def by_autograd(model, x, noise):
     hidden=st.sampled_from([(), (4,), (8, 5), (3, 3, 3)]),
     modes=st.sampled_from([0, 1, 5]),
     linear_path=st.booleans(),
-    judge=st.sampled_from([SquaredError(), MIXED]),
+    judge=st.sampled_from([SquaredError(), MIXED, SCATTERED]),
     members=st.integers(1, 3),
     count=st.integers(1, 9),
     seed=st.integers(0, 99),
@@ -107,6 +113,7 @@ def test_training_goes_the_way_that_autograd_leads(judge):
     shape, ways = config.shape(WIDTH, len(x)), []
     for written_out in (True, False):
         members = Members(x, shape, config, training, judge)
+        assert isinstance(members._gradient, Gradient)
         if not written_out:
             members._gradient = members._by_autograd
         schedule = Schedule(training, len(x))
@@ -131,6 +138,7 @@ def test_what_is_not_written_out_goes_through_autograd():
         config = ModelConfig(betas=(0.3,), hidden=(8,), objective=way)
         training = TrainingConfig(batch_size=30)
         members = Members(x, config.shape(WIDTH, len(x)), config, training, judge)
+        assert members._gradient == members._by_autograd
         before = members.nats(x).mean()
         schedule = Schedule(training, len(x))
         for _ in range(200):

@@ -136,7 +136,8 @@ def _latent_line(latent: Latent) -> str:
     columns = ", ".join(latent.moves) or "latent"
     if len(columns) > _COLUMNS:
         columns = f"{columns[: _COLUMNS - 1]}…"
-    what = f"unusual together (latent {latent.index})"
+    together = "" if len(latent.moves) == 1 else " together"
+    what = f"unusual{together} (latent {latent.index})"
     return f"{columns:{_COLUMNS}}   {what:28} {latent.nats:+8.1f} nats"
 
 

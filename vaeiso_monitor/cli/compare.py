@@ -51,7 +51,7 @@ def compare(
     if as_json:
         print(json.dumps(verdict.to_dict(), indent=2))
         return
-    Console().print(_shown(verdict))
+    Console(markup=False).print(_shown(verdict))
 
 
 def _evidence(settings: Settings, data: list[Path] | None, candidate: Bundle) -> Evidence:

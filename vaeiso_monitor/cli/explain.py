@@ -189,7 +189,7 @@ def _print(alert: Alert, before: float | None) -> None:
     table.add_section()
     table.add_row("constant (m/2) ln(pi beta)", "", "", f"{constant:.3f}")
     table.add_row("total", "", "", f"{alert.nats:.3f}")
-    console = Console()
+    console = Console(markup=False)  # names and texts may hold brackets
     console.print(table)
     console.print(
         f"anomaly_score {alert.anomaly_score:.3f} (1.0 is the alert line), tail probability "

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from vaeiso_monitor.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
@@ -136,12 +135,12 @@ def _print(version: str, table: dict[str, Any]) -> None:
             f"{row['orthogonality_error']:.3f}",
             style=None if row["meaningful"] else "dim",
         )
-    console = Console()
+    console = Console(markup=False)
     console.print(shown)
     console.print("what each latent moves (the rest carries too little):")
     for row, found in rows:
         if row["meaningful"]:
-            words = escape(", ".join(str(Loading(**loading)) for loading in found))
+            words = ", ".join(str(Loading(**loading)) for loading in found)
             console.print(f"  {row['latent']:>3}  {words}", highlight=False)
     if table["mode_shares"]:
         console.print(modes_in_words(table))

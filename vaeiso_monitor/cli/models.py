@@ -61,7 +61,7 @@ def list_(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
             {True: "healthy", False: "NOT healthy", None: "not measured"}[row["isometry_healthy"]],
             {True: "accepted", False: "rejected", None: "not judged"}[row["accepted"]],
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @models.command()
@@ -91,7 +91,7 @@ def show(
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    Console().print(_shown(bundle, facts))
+    Console(markup=False).print(_shown(bundle, facts))
 
 
 @models.command()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vaeiso_monitor.model import Progress as TrainingProgress
 
 log = structlog.get_logger(__name__)
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False)  # names and paths may hold brackets
 
 
 def complain(words: str) -> None:
