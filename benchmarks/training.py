@@ -87,9 +87,9 @@ def measure(rounds: int) -> list[dict]:
     for width, flags in COLUMNS:
         for members in MEMBERS:
             steps = ways(width, flags, members)
-            runs = [{name: milliseconds(step) for name, step in steps.items()}]
-            runs += [
-                {name: milliseconds(step) for name, step in steps.items()} for _ in range(rounds)
+            runs = [
+                {name: milliseconds(step) for name, step in steps.items()}
+                for _ in range(rounds + 1)
             ]
             line = {"columns": width, "flags": flags, "members": members}
             for name in steps:  # the first round warms up
